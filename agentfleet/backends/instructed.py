@@ -1,0 +1,312 @@
+"""What the openai and anthropic backends share: one call through `instructor`, its reply, its errors.
+
+The ladder owns retries of content and the dispatcher those of transport, so both are off here. No key may leave
+this file except in the header of the request: not in an error, a log line or a repr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from pydantic import BaseModel, field_validator
+
+from agentfleet.backends.backend import Completion, Request, Usage
+from agentfleet.backends.failures import Failures, Where
+from agentfleet.backends.strict import ANSWER, WireSchema, unfence, unwrap, wire_schema
+from agentfleet.errors import BackendError, FleetError, MissingExtra, MissingKey, Unavailable
+from agentfleet.schema import Output
+
+STRATEGIES = ("native", "tools", "json", "plain")
+"""How a rung gets JSON out of a model: the provider's own schema mode, a forced tool, JSON mode, or only the prompt."""
+
+PLACEHOLDER = "none"
+"""Sent as the key to a server that needs none; the SDKs insist on one."""
+
+_OURS: ContextVar[bool] = ContextVar("agentfleet_instructed", default=False)
+_RESERVED = frozenset({"extra_headers", "extra_query", "messages", "model", "stream", "timeout"})
+
+
+@dataclass(slots=True)
+class Call:
+    """Arguments of one call. `mode`: name of instructor's mode; `body`: what must stand on the wire as it is here."""
+
+    mode: str
+    arguments: dict[str, Any]
+    response_model: type[BaseModel] | None = None
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider's response says, read without trusting its shape."""
+
+    text: str
+    finish: Literal["stop", "length", "refusal"]
+    usage: Usage
+
+
+class Answer(BaseModel):
+    """What instructor validates. Its JSON Schema is the one on the wire, its validation that of the output."""
+
+    output: ClassVar[Output]
+    wire: ClassVar[WireSchema]
+    text: str
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The schema on the wire (whatever pydantic would derive from `text` is of no interest)."""
+        return {"title": ANSWER, **cls.wire.schema}
+
+    @classmethod
+    def model_validate_json(cls, json_data: Any, **kwargs: Any) -> Answer:
+        """Keep the raw text, so that the output's own parser judges it."""
+        return cls.model_validate({"text": json_data})
+
+    @field_validator("text")
+    @classmethod
+    def _accepted(cls, text: str) -> str:
+        cls.output.parse(unwrap(text))
+        return text
+
+
+def response_model(output: Output, wire: WireSchema) -> type[Answer]:
+    """A class for `instructor` that stands for one output."""
+    return type(ANSWER, (Answer,), {"__module__": __name__, "output": output, "wire": wire})
+
+
+class Instructed(ABC):
+    """A hosted or served model behind an SDK. Opens its client at the first call, one for each event loop.
+
+    `key` may be empty where `base_url` is given. Raises MissingExtra, MissingKey, or FleetError for a bad URL.
+    """
+
+    sdk: ClassVar[str]
+    default_url: ClassVar[str]
+    default_strategy: ClassVar[str]
+
+    def __init__(
+        self,
+        model: str,
+        name: str,
+        key: str,
+        base_url: str | None = None,
+        strategy: str | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.strategy = _known_strategy(strategy or self.default_strategy, name)
+        self.timeout = timeout
+        self.base_url = _checked_url(base_url or self.default_url, name)
+        self.hosted = urlsplit(self.base_url).hostname == urlsplit(self.default_url).hostname
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
+        if not key and base_url is None:
+            raise MissingKey(f'model {name!r} needs a key: write key = "env:NAME" and set that variable')
+        require(self.sdk, "instructor")
+        self._key = key or PLACEHOLDER
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r}, name={self.name!r}, base_url={self.base_url!r})"
+
+    @property
+    def context(self) -> int | None:
+        """Unknown here; the fleet file may say."""
+        return None
+
+    def count(self, request: Request) -> int | None:
+        """None: the tokenizer is not here. `backends.estimate` gives a rough number."""
+        return None
+
+    async def complete(self, request: Request) -> Completion:
+        """One HTTP request. Raises Unavailable, CallTimeout, Refused or another BackendError."""
+        started = time.perf_counter()
+        client = await self._client()
+        heard: list[Any] = []
+        failure = await self._send(client, self._call(request), request.timeout or self.timeout, heard)
+        if failure is not None and not heard:
+            # Raised out here, not where it was caught: no SDK error with its request hangs on to ours.
+            raise failure
+        reply = self._read(heard[0])
+        if reply is None:
+            raise Unavailable(f"{self.name}: the server's answer is not a completion")
+        text = unfence(reply.text) if self.strategy in ("json", "plain") else reply.text
+        return Completion(
+            text=reply.text if request.output.kind == "text" else unwrap(text),
+            model=self.name,
+            finish=reply.finish,
+            usage=reply.usage,
+            seconds=time.perf_counter() - started,
+        )
+
+    async def close(self) -> None:
+        """Close the client of the running loop; those of other loops go with their loops."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.close()
+
+    async def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            await asyncio.to_thread(_import_sdk, self.sdk)
+            # Two first calls may meet here; the one that comes second finds the other's client.
+            if loop not in self._clients:
+                self._clients[loop] = self._open(_http_client(self.base_url))
+        return self._clients[loop]
+
+    async def _send(self, client: Any, call: Call, limit: float, heard: list[Any]) -> BackendError | None:
+        """Send; the response goes into `heard` even when instructor then rejects it. Returns what went wrong."""
+        from instructor import Mode
+        from instructor.core.hooks import Hooks
+
+        hooks = Hooks()
+        hooks.on("completion:response", lambda response, **_: heard.append(response))
+        send = self._instructor(client, Mode[call.mode])
+        token = _OURS.set(True)
+        try:
+            async with asyncio.timeout(limit):
+                result = await send.create(
+                    response_model=call.response_model,
+                    max_retries=0,
+                    hooks=hooks,
+                    timeout=limit,
+                    extra_body=call.body,
+                    **call.arguments,
+                )
+        except Exception as error:  # whatever an SDK or instructor raises becomes an error of ours
+            return self._failures(limit).explain(error)
+        finally:
+            _OURS.reset(token)
+        if not heard:
+            heard.append(result)
+        return None
+
+    def _failures(self, limit: float) -> Failures:
+        return Failures(Where(self.name, self.model, urlsplit(self.base_url).netloc, limit), self._redact)
+
+    def _redact(self, text: str) -> str:
+        return text if self._key == PLACEHOLDER else text.replace(self._key, "[key]")
+
+    @property
+    def picky(self) -> bool:
+        """Does the endpoint refuse what it does not know, rather than ignore it?"""
+        return self.hosted
+
+    def _wire(self, output: Output) -> WireSchema:
+        return wire_schema(output, lengths=not self.picky)
+
+    @abstractmethod
+    def _open(self, http: Any) -> Any:
+        """The SDK's async client over an HTTP client, without retries."""
+
+    @abstractmethod
+    def _instructor(self, client: Any, mode: Any) -> Any:
+        """The client as instructor wraps it for a mode."""
+
+    @abstractmethod
+    def _call(self, request: Request) -> Call:
+        """The arguments of a request under the strategy of this rung."""
+
+    @abstractmethod
+    def _read(self, response: Any) -> Reply | None:
+        """What the response says; None when it is no completion at all."""
+
+
+def require(*modules: str) -> None:
+    """Raise MissingExtra unless all of the modules are installed. Imports none of them."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtra(f"{', '.join(missing)} is not installed; run: pip install 'agentfleet[frontier]'")
+
+
+def turns(request: Request) -> list[dict[str, str]]:
+    """The prompt's messages in the form that both APIs share. Empty ones get a word: both refuse empty text."""
+    return [{"role": m.role, "content": printable(m.content) or "(empty)"} for m in request.prompt.messages()]
+
+
+def shown_schema(wire: WireSchema) -> str:
+    """The sentence that tells an unconstrained model what to write."""
+    schema = json.dumps(wire.schema, ensure_ascii=False, separators=(",", ":"))
+    return f"Answer with one JSON object and nothing else. It must fit this JSON Schema:\n{schema}"
+
+
+def printable(text: str) -> str:
+    """Text that can be encoded: a lone surrogate becomes the replacement character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def tokens(usage: Any, *path: str) -> int:
+    """A count somewhere in a usage object; 0 where it is absent or no sensible number."""
+    for name in path:
+        usage = usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
+    sensible = isinstance(usage, int | float) and not isinstance(usage, bool) and 0 <= usage < 1e12
+    return int(usage) if sensible else 0
+
+
+def settings(request: Request, known: frozenset[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The rung's parameters: those the SDK's method has, and the rest for the body. None means: do not send.
+
+    Raises FleetError for one that this backend sets itself.
+    """
+    given = {key: value for key, value in request.params.items() if value is not None}
+    clash = sorted(_RESERVED & given.keys())
+    if clash:
+        raise FleetError(f"params of a model may not set {', '.join(clash)}; agentfleet sends that itself")
+    body = dict(given.pop("extra_body", {}))
+    body.update({key: given.pop(key) for key in list(given) if key not in known})
+    return given, body
+
+
+def headers(request: Request) -> dict[str, str]:
+    """The extra headers of a call."""
+    return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
+
+
+def _known_strategy(strategy: str, name: str) -> str:
+    if strategy not in STRATEGIES:
+        raise FleetError(f"model {name!r}: strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
+    return strategy
+
+
+def _checked_url(url: str, name: str) -> str:
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise FleetError(f'model {name!r}: base_url holds credentials or a query; give the key as key = "env:NAME"')
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise FleetError(f"model {name!r}: base_url must be http://HOST[:PORT]/… or https://HOST/…")
+    return url.rstrip("/")
+
+
+def _import_sdk(sdk: str) -> None:
+    """Load SDK and instructor (a second or more: never on the event loop)."""
+    importlib.import_module(sdk)
+    importlib.import_module("instructor")
+    for name in ("instructor.v2.retry", "instructor"):
+        logger = logging.getLogger(name)
+        if _not_ours not in logger.filters:
+            logger.addFilter(_not_ours)
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    """Drops instructor's log of our own calls: it quotes server messages, and we report the failure ourselves."""
+    return not _OURS.get()
+
+
+def _http_client(base_url: str) -> Any:
+    """Follows no redirect, so that the key goes to no other host; on loopback no proxy stands between."""
+    import httpx2
+
+    local = (urlsplit(base_url).hostname or "") in ("127.0.0.1", "::1", "localhost")
+    return httpx2.AsyncClient(follow_redirects=False, trust_env=not local)

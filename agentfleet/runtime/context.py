@@ -1,0 +1,137 @@
+"""What all nodes of one run share: its id and epoch, what earlier processes finished, the records, the commits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from agentfleet.labels import Label
+from agentfleet.ledger.ledger import Ledger
+from agentfleet.ledger.records import AttemptRow, Batch, Finish, NodeRow
+from agentfleet.routing.dispatch import Dispatcher
+from agentfleet.routing.outcome import Attempt
+from agentfleet.runtime.events import Event, Listener
+from agentfleet.runtime.run import StepRecord
+
+T = TypeVar("T")
+
+THREADS = 32
+"""Sync bodies that run at once, for each level of nesting."""
+
+Key = tuple[str, str]
+"""(path, fingerprint) of a node."""
+
+
+class Blocked(BaseException):
+    """Something below waits. Not an Exception, so that a user's ``except Exception`` lets it through."""
+
+
+class Interrupted(BaseException):
+    """The run was told to stop taking up new nodes (Ctrl-C); what was in flight has ended."""
+
+
+class Pools:
+    """Thread pools for sync bodies, one per nesting depth: a parent that waits for its child never starves it."""
+
+    def __init__(self) -> None:
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+
+    def at(self, depth: int) -> ThreadPoolExecutor:
+        pool = self._pools.get(depth)
+        if pool is None:
+            pool = self._pools[depth] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"agentfleet-body-{depth}")
+        return pool
+
+    async def run(self, depth: int, fn: Callable[[], T]) -> T:
+        """Call `fn` in a thread with the caller's context variables."""
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self.at(depth), lambda: context.run(fn))
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._pools.clear()
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run in this process. `finished` and `prior` come from the ledger when a run is resumed."""
+
+    id: str
+    graph: str
+    epoch: int
+    ledger: Ledger
+    dispatcher: Dispatcher
+    pools: Pools
+    slots: asyncio.Semaphore
+    finished: dict[Key, NodeRow] = field(default_factory=dict)
+    prior: dict[Key, list[Attempt]] = field(default_factory=dict)
+    records: dict[str, StepRecord] = field(default_factory=dict)
+    listener: Listener | None = None
+    budget: float | None = None
+    deadline: float | None = None
+    spent: float = 0.0
+    unpriced: int = 0
+    repeated: int = 0
+    stopping: bool = False
+    broken: BaseException | None = None
+
+    def emit(self, event: Event) -> None:
+        if self.listener is not None:
+            self.listener(event)
+
+    def commit(
+        self, nodes: tuple[NodeRow, ...] = (), attempts: tuple[AttemptRow, ...] = (), finish: Finish | None = None
+    ) -> Future[None]:
+        """Queue one transaction. A refused commit (taken over, disk full) stops the run."""
+        future = self.ledger.commit(Batch(self.id, self.epoch, nodes, attempts, finish))
+        future.add_done_callback(self._committed)
+        return future
+
+    def _committed(self, future: Future[None]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if error is not None and self.broken is None:
+            self.broken, self.stopping = error, True
+
+    def check(self) -> None:
+        """Raise what a queued commit met, if it met something."""
+        if self.broken is not None:
+            raise self.broken
+
+    def pay(self, attempt: Attempt) -> None:
+        """Add one attempt to the account of the run."""
+        if attempt.cost is None:
+            self.unpriced += 1
+        else:
+            self.spent += attempt.cost
+
+    def money_left(self) -> float | None:
+        return None if self.budget is None else self.budget - self.spent
+
+    def seconds_left(self) -> float | None:
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+
+@dataclass(slots=True)
+class Body:
+    """The body that is running here; a step called in it is its child. `counts`: calls per step name, for paths."""
+
+    context: RunContext
+    path: str
+    label: Label
+    depth: int
+    counts: dict[str, int] = field(default_factory=dict)
+    blocked: bool = False
+
+    def child_path(self, name: str) -> str:
+        number = self.counts[name] = self.counts.get(name, 0) + 1
+        return f"{self.path}/{name}#{number}"
+
+
+current: ContextVar[Body | None] = ContextVar("agentfleet_body", default=None)
+"""The running body of this thread or task, if there is one."""

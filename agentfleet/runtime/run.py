@@ -1,0 +1,158 @@
+"""The record of a run: value, status, cost, the steps by node path with every attempt, and what it waits for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from agentfleet.errors import RunCancelled, RunFailed, RunWaiting
+from agentfleet.labels import Label
+from agentfleet.routing.outcome import Attempt
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A node that waits. `reason`: person, model or failed (after ``on_fail=OnFail.WAIT``).
+
+    `question`: what was, or would be, shown to a model or person. `schema`: JSON Schema of the answer.
+    """
+
+    path: str
+    reason: str
+    why: str
+    question: str = ""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    step: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "reason": self.reason,
+            "why": self.why,
+            "question": self.question,
+            "schema": dict(self.schema),
+            "step": self.step,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One node of a run. `tier` "" and `model` "code": Python answered. `cost` in US dollars, `seconds` wall time.
+
+    `state`: done, waiting or failed. `outcome`: that of the accepted (or last) attempt. `reused`: taken from an
+    earlier process of the same run.
+    """
+
+    path: str
+    state: str
+    value: Any = None
+    tier: str = ""
+    model: str = "code"
+    outcome: str = "valid"
+    attempts: tuple[Attempt, ...] = ()
+    cost: float = 0.0
+    label: Label = Label()
+    seconds: float = 0.0
+    waiting: Wait | None = None
+    error: str = ""
+    kind: str = "step"
+    fallback: bool = False
+    reused: bool = False
+    value_json: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``--json`` prints it."""
+        return {
+            "value": None if self.value_json is None else json.loads(self.value_json),
+            "state": self.state,
+            "kind": self.kind,
+            "tier": self.tier,
+            "model": self.model,
+            "outcome": self.outcome,
+            "cost": self.cost,
+            "attempts": [attempt.to_json() for attempt in self.attempts],
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Run(Generic[R]):
+    """What ``.run`` and ``.arun`` return.
+
+    `result`: the value, or None when there is none yet. `cost`: US dollars of all attempts whose price is known;
+    `unpriced`: how many had none. `repeated`: calls that were in flight when an earlier process died.
+    """
+
+    id: str
+    graph: str
+    status: str
+    result: R | None = None
+    error: str = ""
+    steps: Mapping[str, StepRecord] = field(default_factory=dict)
+    cost: float = 0.0
+    unpriced: int = 0
+    repeated: int = 0
+    seconds: float = 0.0
+    result_json: str | None = None
+    cause: BaseException | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def value(self) -> R:
+        """The value. Raises RunWaiting, RunFailed or RunCancelled when the run has none."""
+        if self.status == "done":
+            return self.result  # type: ignore[return-value]
+        if self.status in ("waiting", "paused"):
+            raise RunWaiting(self._waiting_text())
+        if self.status == "cancelled":
+            raise RunCancelled(f"run {self.id} of {self.graph} was cancelled: {self.error or 'on request'}")
+        raise RunFailed(f"run {self.id} of {self.graph} failed: {self.error}") from self.cause
+
+    @property
+    def waiting(self) -> list[Wait]:
+        """Every node that waits, in the order of the run."""
+        return [step.waiting for step in self.steps.values() if step.state == "waiting" and step.waiting is not None]
+
+    @property
+    def attempts(self) -> list[tuple[str, Attempt]]:
+        """Every attempt of every step, as (path, attempt)."""
+        return [(path, attempt) for path, step in self.steps.items() for attempt in step.attempts]
+
+    def _waiting_text(self) -> str:
+        if not self.waiting:
+            return f"run {self.id} of {self.graph} is {self.status}; agentfleet resume {self.id}"
+        first = self.waiting[0]
+        how = {
+            "person": f"agentfleet answer {self.id} {first.path} JSON",
+            "model": f"name a model (fleet file or --frontier) and: agentfleet resume {self.id}",
+        }.get(first.reason, f"agentfleet answer {self.id} {first.path} JSON")
+        return f"run {self.id} of {self.graph} waits at {first.path} ({first.reason}): {first.why}. To go on: {how}"
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON-able object: run_id, status, value, cost, steps, and the rest."""
+        return {
+            "run_id": self.id,
+            "graph": self.graph,
+            "status": self.status,
+            "value": None if self.result_json is None else json.loads(self.result_json),
+            "cost": self.cost,
+            "unpriced": self.unpriced,
+            "error": self.error,
+            "waiting": [wait.to_json() for wait in self.waiting],
+            "steps": {path: step.to_json() for path, step in self.steps.items()},
+        }
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(p)}</td><td>{escape(s.tier)}</td><td>{escape(s.model)}</td><td>{escape(s.outcome)}</td>"
+            f"<td>{len(s.attempts)}</td><td>{escape(s.value_json or '')[:200]}</td></tr>"
+            for p, s in self.steps.items()
+        )
+        head = "<tr><th>step</th><th>tier</th><th>model</th><th>outcome</th><th>attempts</th><th>value</th></tr>"
+        title = f"{escape(self.graph)} {escape(self.id)}: {escape(self.status)}, ${self.cost:.4f}"
+        return f"<p>{title}</p><table>{head}{rows}</table>"

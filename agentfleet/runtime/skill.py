@@ -1,0 +1,251 @@
+"""Runs a skill: its body says what the model reads, then the ladder climbs; every attempt is recorded as it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agentfleet.backends.backend import Backend, Completion, Request
+from agentfleet.errors import BackendError, MissingExtra, StepFailed
+from agentfleet.fleet.model import Model
+from agentfleet.graph.options import UNSET, OnFail
+from agentfleet.graph.trace import Ask
+from agentfleet.ids import canonical_json
+from agentfleet.ledger.records import AttemptRow, NodeRow
+from agentfleet.prompt import Prompt
+from agentfleet.routing.dispatch import Ladder
+from agentfleet.routing.eligible import budget_refusal, context_refusal, first_reason, label_refusal
+from agentfleet.routing.ladder import Answer, Call, Judge, Rung, Stuck, Task, climb
+from agentfleet.routing.outcome import Attempt, Outcome
+from agentfleet.runner import asking
+from agentfleet.runtime.events import AttemptMade
+from agentfleet.runtime.node import Done, Visit, block, call_body, user_error
+from agentfleet.runtime.run import Wait
+from agentfleet.schema import Output, codec, narrow, ungrounded
+
+ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
+"""Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
+
+
+async def run_skill(visit: Visit) -> Done:
+    """The value of a skill node. Raises Blocked (waits), StepFailed, StepError."""
+    parts = await _body(visit)
+    if isinstance(parts, Done):
+        problem = await _problem(visit, None, (), parts.value)
+        if problem:
+            raise StepFailed(f"{visit.path}: its body answered, and a check refused: {problem}", (), parts.value, visit.path)
+        return parts
+    output = _output(visit)
+    texts = [part if isinstance(part, str) else codec(type(part)).dump(part) for part in parts]
+    narrowed = narrow(output, texts)
+    if narrowed.settled and not narrowed.problem:
+        return Done(narrowed.value)
+    return await _Climb(visit, narrowed.output, texts, visit.step.build_prompt(visit.inputs, parts)).run(narrowed.problem)
+
+
+async def _body(visit: Visit) -> Done | tuple[Any, ...]:
+    token = asking.set(True)
+    try:
+        return Done(await call_body(visit))
+    except Ask as ask:
+        return ask.parts
+    finally:
+        asking.reset(token)
+
+
+def _output(visit: Visit) -> Output:
+    if visit.step.kind == "plan":
+        from agentfleet.graph.plan import plan_output
+
+        return plan_output(visit.step, visit.inputs)
+    assert visit.step.output is not None
+    return visit.step.output
+
+
+async def _problem(visit: Visit, output: Output | None, texts: Sequence[str], value: Any) -> str:
+    """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
+    if output is not None:
+        problem = ungrounded(output, value, texts)
+        if problem:
+            return problem
+    if not visit.step.checks:
+        return ""
+    return await visit.context.pools.run(visit.depth, partial(_checked, visit, value))
+
+
+def _checked(visit: Visit, value: Any) -> str:
+    given = [visit.inputs[param.name] for param in visit.step.params]
+    for check in visit.step.checks:
+        try:
+            check(value, *given)
+        except (ValueError, AssertionError) as error:
+            return str(error) or f"the check {getattr(check, '__name__', 'check')} refused it"
+        except Exception as error:
+            raise user_error(visit, error) from error
+    return ""
+
+
+@dataclass(slots=True)
+class _Climb:
+    """Drives one ladder: does its calls, checks and records."""
+
+    visit: Visit
+    output: Output
+    texts: list[str]
+    prompt: Prompt
+
+    async def run(self, unanswerable: str) -> Done:
+        visit = self.visit
+        ladder = visit.context.dispatcher.ladder(visit.step)
+        backends = {} if unanswerable else await self._open(ladder)
+        task = Task(
+            prompt=self.prompt,
+            output=self.output,
+            rungs=() if unanswerable else ladder.rungs,
+            may=partial(self._may, ladder, backends),
+            min_confidence=visit.step.min_confidence,
+            climb_on_refusal=bool(visit.step.options.climb_on_refusal),
+            empty=() if unanswerable else ladder.empty,
+            person=ladder.person,
+            prior=tuple(visit.context.prior.get((visit.path, visit.fingerprint), ())),
+        )
+        end = await self._drive(task, ladder, backends)
+        if isinstance(end, Answer):
+            attempt = end.attempt
+            paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
+            return Done(end.value, attempt.tier, attempt.model, attempt.outcome.value, end.attempts, durable=paid)
+        if unanswerable:
+            end = await self._abstained(end, unanswerable)
+        return self._give_up(end)
+
+    async def _open(self, ladder: Ladder) -> dict[tuple[str, str], Backend | str]:
+        """The backends of all rungs; a rung whose library is missing is skipped with that reason."""
+        opened: dict[tuple[str, str], Backend | str] = {}
+        for key, model in ladder.models.items():
+            try:
+                opened[key] = await self.visit.context.dispatcher.backend(self.visit.step, model)
+            except MissingExtra as error:
+                opened[key] = str(error)
+        return opened
+
+    def _may(self, ladder: Ladder, backends: dict[tuple[str, str], Backend | str], rung: Rung, prompt: Prompt) -> str:
+        key = (rung.tier, rung.model)
+        model, backend = ladder.models[key], backends[key]
+        if isinstance(backend, str):
+            return backend
+        refusal = label_refusal(model, self.visit.label)
+        if refusal:
+            return refusal
+        request = self._request(model, prompt)
+        tokens = self.visit.context.dispatcher.tokens(backend, request)
+        return first_reason(
+            (
+                context_refusal(model, tokens, request.max_tokens, backend.context),
+                budget_refusal(model, tokens, request.max_tokens, self.visit.context.money_left()),
+            )
+        )
+
+    def _request(self, model: Model, prompt: Prompt) -> Request:
+        left = self.visit.context.seconds_left()
+        return Request(
+            prompt=prompt,
+            output=self.output,
+            skill=self.visit.step.name,
+            max_tokens=model.max_tokens or ANSWER_TOKENS[self.output.kind],
+            temperature=model.temperature or 0.0,
+            timeout=model.timeout if left is None else min(model.timeout, left),
+            idempotency_key=f"{self.visit.context.id}/{self.visit.path}/{self.visit.fingerprint}",
+            params={**model.params, "path": self.visit.path},
+        )
+
+    async def _drive(
+        self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
+    ) -> Answer | Stuck:
+        steps = climb(task)
+        send: Any = None
+        while True:
+            try:
+                wanted = steps.send(send)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            send = None
+            if isinstance(wanted, Call):
+                send = await self._call(wanted, ladder, backends)
+            elif isinstance(wanted, Judge):
+                send = await _problem(self.visit, self.output, self.texts, wanted.value)
+            else:
+                await self._recorded(wanted)
+
+    async def _call(
+        self, call: Call, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
+    ) -> Completion | BackendError:
+        key = (call.rung.tier, call.rung.model)
+        model, backend = ladder.models[key], backends[key]
+        assert not isinstance(backend, str)
+        await self._announce(call, model)
+        try:
+            return await self.visit.context.dispatcher.complete(backend, model, self._request(model, call.prompt))
+        except BackendError as error:
+            return error
+
+    async def _announce(self, call: Call, model: Model) -> None:
+        """A *started* row, so that a call in flight at a kill is counted; on disk first where the call costs money."""
+        visit = self.visit
+        row = NodeRow(visit.path, visit.fingerprint, "started", kind=visit.step.kind, started=visit.started)
+        future = visit.context.commit((row,))
+        if model.place != "device":
+            await asyncio.wrap_future(future)
+
+    async def _recorded(self, attempt: Attempt) -> None:
+        """Commit the attempt; what cost money is on disk before the climb goes on."""
+        context = self.visit.context
+        context.pay(attempt)
+        row = AttemptRow(
+            self.visit.path, self.visit.fingerprint, attempt.number, attempt.model, attempt.outcome.value,
+            attempt.cost, canonical_json(attempt.to_json()),
+        )  # fmt: skip
+        future = context.commit(attempts=(row,))
+        context.emit(AttemptMade(self.visit.path, attempt))
+        if attempt.cost is None or attempt.cost > 0:
+            await asyncio.wrap_future(future)
+
+    async def _abstained(self, stuck: Stuck, why: str) -> Stuck:
+        attempt = Attempt(len(stuck.attempts) + 1, "", "code", Outcome.ABSTAINED, why)
+        await self._recorded(attempt)
+        return Stuck(stuck.reason, why, (*stuck.attempts, attempt))
+
+    def _give_up(self, stuck: Stuck) -> Done:
+        """What ``on_fail`` says: wait, a default, the best attempt, or raise."""
+        visit, wish = self.visit, self.visit.step.options.on_fail
+        waits = wish is OnFail.WAIT or (wish is UNSET and stuck.reason != "failed")
+        if waits:
+            raise block(visit, self._wait(stuck), stuck.attempts)
+        if wish is OnFail.BEST and stuck.has_best:
+            last = [a for a in stuck.attempts if a.answer][-1]
+            return Done(stuck.best, last.tier, last.model, last.outcome.value, stuck.attempts, fallback=False)
+        if not isinstance(wish, OnFail) and wish is not UNSET:
+            outcome = stuck.attempts[-1].outcome.value if stuck.attempts else Outcome.SKIPPED.value
+            return Done(wish, "", "default", outcome, stuck.attempts, fallback=True)
+        best = stuck.best if stuck.has_best else None
+        raise StepFailed(f"{visit.path}: no model gave an acceptable answer: {stuck.why}", stuck.attempts, best, visit.path)
+
+    def _wait(self, stuck: Stuck) -> Wait:
+        step = self.visit.step
+        return Wait(
+            self.visit.path,
+            stuck.reason,
+            stuck.why,
+            self.prompt.text(),
+            dict(self.output.schema),
+            f"{step.module}:{step.qualname}",
+        )
+
+
+def parse_answer(output: Output, text: str) -> Any:
+    """A person's answer as a value of the step's type: JSON, or the bare text of an option."""
+    return output.parse(text)
+
+

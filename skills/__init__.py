@@ -1,0 +1,1 @@
+"""Stock skills: one folder each, with SKILL.md, skill.py and examples.jsonl."""

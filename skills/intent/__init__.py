@@ -1,0 +1,1 @@
+"""The skill `intent`: what a customer wants."""

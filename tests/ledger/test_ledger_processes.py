@@ -1,0 +1,90 @@
+"""Real processes on one ledger: several that write at once, and one that is killed again and again."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from agentfleet.ledger.sqlite import SQLiteLedger
+
+CHILD = Path(__file__).with_name("ledger_child.py")
+KILLS = 20
+
+
+def start(path: Path, log: Path, run: str, owner: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(CHILD), str(path), str(log), run, owner, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def noted(log: Path) -> list[str]:
+    """Whole lines only: the last may be cut by the kill."""
+    return log.read_text().split("\n")[:-1] if log.exists() else []
+
+
+def check(path: Path, log: Path, run: str) -> None:
+    """Whatever the child was told is safe stands in the ledger, once."""
+    logged = noted(log)
+    reader = SQLiteLedger(path, readonly=True)
+    record = reader.read(run) if reader.runs() else None
+    reader.close()
+    assert record is not None or not logged
+    if record is not None:
+        done = Counter(node.path for node in record.nodes if node.state == "done")
+        assert not [name for name in logged if not done[name]], "told that it was safe, and lost"
+        assert set(done.values()) <= {1}
+        assert Counter(attempt.path for attempt in record.attempts) == done
+        assert record.run.cost == len(done)
+    assert len(set(logged)) == len(logged), "a committed node was done again"
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    raw.close()
+
+
+def test_kill_and_kill_again(path: Path, tmp_path: Path) -> None:
+    log, chance, kills, attempt = tmp_path / "log", random.Random(7), 0, 0
+    while kills < KILLS:
+        child = start(path, log, "run", f"owner{attempt}", 100_000)
+        before = len(noted(log))
+        while child.poll() is None and len(noted(log)) == before and not chance.random() < 0.002:
+            time.sleep(0.001)
+        time.sleep(chance.random() * 0.05)
+        child.kill()
+        out, problem = child.communicate()
+        assert child.returncode == -9, problem or out
+        kills, attempt = kills + 1, attempt + 1
+        check(path, log, "run")
+    assert len(noted(log)) > KILLS
+    reader = SQLiteLedger(path, readonly=True)
+    assert 1 < reader.read("run").run.epoch <= KILLS
+    reader.close()
+
+
+def test_processes_that_write_at_once(path: Path, tmp_path: Path) -> None:
+    children = [start(path, tmp_path / f"log{i}", f"run{i}", f"owner{i}", 400) for i in range(3)]
+    for number, child in enumerate(children):
+        out, problem = child.communicate()
+        assert (child.returncode, out.strip()) == (0, "done"), problem
+        assert len(noted(tmp_path / f"log{number}")) == 400
+        check(path, tmp_path / f"log{number}", f"run{number}")
+    reader = SQLiteLedger(path, readonly=True)
+    assert sorted(run.status for run in reader.runs()) == ["done"] * 3
+    reader.close()
+
+
+def test_a_living_owner_in_another_process_is_respected(
+    path: Path, tmp_path: Path, ledger: SQLiteLedger, a_run, node
+) -> None:
+    run = ledger.create(a_run("run"), "here", 60)
+    child = start(path, tmp_path / "log", run.id, "there", 10)
+    out, problem = child.communicate()
+    assert out.strip() == "busy", problem
+    ledger.extend([run.id], "here", -1)
+    child = start(path, tmp_path / "log", run.id, "there", 10)
+    out, problem = child.communicate()
+    assert out.strip() == "done", problem
+    assert ledger.read(run.id).run.epoch == 2

@@ -1,0 +1,314 @@
+"""A server on loopback that speaks the OpenAI and Anthropic protocols as a test scripts it, one reply a request.
+
+Real sockets, real HTTP: what the SDKs send is recorded, what they must survive is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+Finish = Literal["stop", "length", "refusal"]
+USAGE = {"input": 11, "output": 7, "cached": 3, "reasoning": 2}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One scripted reply. `usage` None leaves it out; a value that is no mapping is sent as it stands.
+
+    `wrap`: put JSON into ``{"answer": …}`` where the request's schema asks for that.
+    """
+
+    text: str = ""
+    finish: Finish = "stop"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    usage: Any = field(default_factory=lambda: dict(USAGE))
+    body: str | None = None
+    delay: float = 0.0
+    hang: bool = False
+    wrap: bool = True
+    code: str = ""
+
+
+def good(text: str, **kwargs: Any) -> Reply:
+    """An answer of the model; `text` is JSON or plain text."""
+    return Reply(text, **kwargs)
+
+
+def truncated(text: str) -> Reply:
+    """An answer that ran into its token limit."""
+    return Reply(text, finish="length", wrap=False)
+
+
+def refusal(text: str = "I cannot help with that.") -> Reply:
+    """The model declines."""
+    return Reply(text, finish="refusal")
+
+
+def error(status: int, message: str = "scripted error", retry_after: str | None = None, code: str = "") -> Reply:
+    """An error in the provider's own shape."""
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return Reply(message, status=status, headers=headers, code=code)
+
+
+def redirect(target: str) -> Reply:
+    """A redirect that keeps method and body."""
+    return Reply(status=307, headers={"location": target}, body="")
+
+
+def malformed() -> Reply:
+    """Status 200, a JSON content type, and a body that is no JSON."""
+    return Reply(body='{"id": "x", "choices": [')
+
+
+def page() -> Reply:
+    """Status 200 with a web page, as a wrong base_url or a proxy gives it."""
+    return Reply(body="<html>hello</html>", headers={"content-type": "text/html"})
+
+
+def hang() -> Reply:
+    """Never answers; ends when the client goes away."""
+    return Reply(hang=True)
+
+
+def slow(seconds: float, text: str) -> Reply:
+    """Answers after a while."""
+    return Reply(text, delay=seconds)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it arrived."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The schema that the request holds the model to, wherever its protocol puts it."""
+        return _schema(self.body)
+
+
+class ProtocolServer:
+    """``with ProtocolServer(good("…"), error(429)) as server:`` serves the replies in order.
+
+    When the script is used up, the last reply is given again. `seen`: the requests; `gone`: how many clients
+    closed the connection while a reply hung.
+    """
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies: list[Reply] = list(replies)
+        self.seen: list[Seen] = []
+        self.gone = 0
+        self.left = threading.Event()
+        self.arrived = threading.Event()
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        paths = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
+        app = Starlette(routes=[Route(path, self._answer, methods=["POST"]) for path in paths])
+        config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+
+    @property
+    def origin(self) -> str:
+        """``http://127.0.0.1:PORT``: the base_url for anthropic."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """``http://127.0.0.1:PORT/v1``: the base_url for openai."""
+        return f"{self.origin}/v1"
+
+    def script(self, *replies: Reply) -> None:
+        """Replace what is left of the script."""
+        self.replies = list(replies)
+
+    def __enter__(self) -> ProtocolServer:
+        self._socket.listen(64)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    async def _answer(self, request: Request) -> Response:
+        body = json.loads(await request.body())
+        self.seen.append(Seen(request.url.path, dict(request.headers), body))
+        self.arrived.set()
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if reply.hang:
+            return await self._hang(request)
+        if reply.delay:
+            await asyncio.sleep(reply.delay)
+        return _response(reply, request.url.path, body)
+
+    async def _hang(self, request: Request) -> Response:
+        while not await request.is_disconnected():
+            if self._server.should_exit:
+                return Response(status_code=503)
+            await asyncio.sleep(0.01)
+        self.gone += 1
+        self.left.set()
+        return Response(status_code=503)
+
+
+def _response(reply: Reply, path: str, body: Mapping[str, Any]) -> Response:
+    if reply.body is not None:
+        headers = {"content-type": "application/json", **reply.headers}
+        return Response(reply.body, status_code=reply.status, headers=headers)
+    if reply.status >= 400:
+        return JSONResponse(_error(reply, path), status_code=reply.status, headers=dict(reply.headers))
+    render = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/messages": _messages}[path]
+    return JSONResponse(render(reply, _spoken(reply, body), body), headers=dict(reply.headers))
+
+
+def _spoken(reply: Reply, body: Mapping[str, Any]) -> str:
+    schema = _schema(body)
+    wants_wrapper = schema is not None and list(schema.get("properties", {})) == ["answer"]
+    if not (reply.wrap and wants_wrapper and reply.finish == "stop"):
+        return reply.text
+    try:
+        value = json.loads(reply.text)
+    except ValueError:
+        return reply.text
+    already = isinstance(value, dict) and list(value) == ["answer"]
+    return reply.text if already else f'{{"answer":{reply.text}}}'
+
+
+def _schema(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    formats = (body.get("response_format"), (body.get("output_config") or {}).get("format"))
+    for given in (*formats, (body.get("text") or {}).get("format")):
+        if isinstance(given, dict) and given.get("type") == "json_schema":
+            found: dict[str, Any] = given["json_schema"]["schema"] if "json_schema" in given else given["schema"]
+            return found
+    for tool in body.get("tools") or []:
+        function = tool.get("function", tool)
+        found = function.get("parameters") or function.get("input_schema")
+        return found
+    return None
+
+
+def _error(reply: Reply, path: str) -> dict[str, Any]:
+    kind = reply.code or {429: "rate_limit_error", 529: "overloaded_error"}.get(reply.status, "api_error")
+    if path == "/v1/messages":
+        return {"type": "error", "error": {"type": kind, "message": reply.text}, "request_id": "req_1"}
+    return {"error": {"message": reply.text, "type": kind, "param": None, "code": reply.code or None}}
+
+
+def _chat(reply: Reply, text: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+    reason = {"stop": "stop", "length": "length", "refusal": "stop"}[reply.finish]
+    if reply.finish == "refusal":
+        message |= {"content": None, "refusal": text}
+    elif body.get("tools"):
+        name = body["tools"][0]["function"]["name"]
+        call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": text}}
+        message |= {"content": None, "tool_calls": [call]}
+        reason = "tool_calls" if reason == "stop" else reason
+    answer = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
+    }
+    return answer | _usage(reply.usage, _chat_usage)
+
+
+def _responses(reply: Reply, text: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    kind = "refusal" if reply.finish == "refusal" else "output_text"
+    part = {"type": kind, "refusal": text} if kind == "refusal" else {"type": kind, "text": text, "annotations": []}
+    item: dict[str, Any] = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+    cut = reply.finish == "length"
+    answer = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": body["model"],
+        "status": "incomplete" if cut else "completed",
+        "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+        "error": None,
+        "instructions": None,
+        "metadata": {},
+        "output": [{**item, "content": [part]}],
+        "parallel_tool_calls": False,
+        "tool_choice": "auto",
+        "tools": body.get("tools") or [],
+    }
+    return answer | _usage(reply.usage, _responses_usage)
+
+
+def _messages(reply: Reply, text: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    blocks: Sequence[dict[str, Any]] = [{"type": "text", "text": text}]
+    reason = {"stop": "end_turn", "length": "max_tokens", "refusal": "refusal"}[reply.finish]
+    if body.get("tools") and reply.finish == "stop":
+        try:
+            given = json.loads(text)
+        except ValueError:
+            given = {"unreadable": text}
+        blocks = [{"type": "tool_use", "id": "toolu_1", "name": body["tools"][0]["name"], "input": given}]
+        reason = "tool_use"
+    answer = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": body["model"],
+        "content": blocks,
+        "stop_reason": reason,
+        "stop_sequence": None,
+    }
+    return answer | _usage(reply.usage, _messages_usage)
+
+
+def _usage(usage: Any, shape: Any) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    return {"usage": shape(usage) if isinstance(usage, Mapping) else usage}
+
+
+def _chat_usage(u: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt_tokens": u["input"],
+        "completion_tokens": u["output"],
+        "total_tokens": 0,
+        "prompt_tokens_details": {"cached_tokens": u["cached"]},
+        "completion_tokens_details": {"reasoning_tokens": u["reasoning"]},
+    }
+
+
+def _responses_usage(u: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "input_tokens": u["input"],
+        "output_tokens": u["output"],
+        "total_tokens": 0,
+        "input_tokens_details": {"cached_tokens": u["cached"]},
+        "output_tokens_details": {"reasoning_tokens": u["reasoning"]},
+    }
+
+
+def _messages_usage(u: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "input_tokens": u["input"],
+        "output_tokens": u["output"],
+        "cache_read_input_tokens": u["cached"],
+        "cache_creation_input_tokens": 0,
+        "output_tokens_details": {"thinking_tokens": u["reasoning"]},
+    }

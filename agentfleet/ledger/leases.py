@@ -43,17 +43,24 @@ def create(connection: sqlite3.Connection, run: RunRow, owner: str, lease: float
     return row
 
 
-def take(connection: sqlite3.Connection, prefix: str, owner: str, lease: float) -> RunRow:
-    """Become the owner under a new epoch, unless another owner is alive."""
+def take(
+    connection: sqlite3.Connection, prefix: str, owner: str, lease: float, dead: str = "", forget: str | None = None
+) -> RunRow:
+    """Become the owner under a new epoch, unless another owner is alive.
+
+    `dead`: an owner that the caller knows to be gone. `forget`: a node path whose record, and all below, is set aside.
+    """
     if not owner:
         raise LedgerError("a run is taken by an owner with a name; pass the id of this process")
     run = the_run(connection, find(connection, prefix))
     time = now(connection)
-    if run.owner not in ("", owner) and run.lease_until > time:
+    if run.owner not in ("", owner, dead) and run.lease_until > time:
         raise LedgerBusy(
             f"run {run.id} belongs to {run.owner}, which is alive (its lease holds {run.lease_until - time:.0f} s more). "
             "Wait for it to end, or cancel the run first."
         )
+    if forget is not None:
+        _forget(connection, run, forget)
     # A started row counts once: its call may be repeated now, whoever takes the run after that.
     count = "UPDATE nodes SET counted = 1 WHERE run = ? AND state = 'started' AND counted = 0"
     in_flight = connection.execute(count, (run.id,)).rowcount
@@ -63,6 +70,18 @@ def take(connection: sqlite3.Connection, prefix: str, owner: str, lease: float) 
         (owner, time + lease, time, in_flight, run.id),
     )
     return the_run(connection, run.id)
+
+
+def _forget(connection: sqlite3.Connection, run: RunRow, path: str) -> None:
+    """Set a node and what lies below it aside: kept for the record under a fingerprint that no node has."""
+    where = "run = ? AND (path = ? OR substr(path, 1, ?) IN (? || '/', ? || '#')) AND instr(fingerprint, '~') = 0"
+    values = (run.id, path, len(path) + 1, path, path)
+    if not connection.execute(f"SELECT 1 FROM nodes WHERE {where}", values).fetchall():
+        known = [row[0] for row in connection.execute("SELECT path FROM nodes WHERE run = ?", (run.id,))]
+        raise UnknownName(f"run {run.id} has no node {path!r}{nearest(path, known)}")
+    for table in ("nodes", "attempts"):
+        mark = f"UPDATE {table} SET fingerprint = fingerprint || '~' || ? WHERE {where}"
+        connection.execute(mark, (run.epoch, *values))
 
 
 def extend(connection: sqlite3.Connection, run_ids: list[str], owner: str, lease: float) -> list[str]:

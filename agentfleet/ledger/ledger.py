@@ -33,9 +33,11 @@ class Ledger(Protocol):
         """`create` without waiting: many at once share a transaction, and later commits stand behind it."""
         ...
 
-    def take(self, run_id: str, owner: str, lease: float) -> RunRow:
+    def take(self, run_id: str, owner: str, lease: float, dead: str = "", forget: str | None = None) -> RunRow:
         """Become the owner: epoch + 1, status running, `repeated` raised by what was in flight.
 
+        `dead`: an owner known to be gone, whose lease need not be waited for. `forget`: a node path to set aside,
+        with all below it, so that it runs again.
         Raises LedgerBusy while another owner's lease holds, UnknownName when there is no such run.
         """
         ...

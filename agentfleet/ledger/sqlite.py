@@ -54,9 +54,9 @@ class SQLiteLedger:
         """`create` without waiting: many at once share a transaction."""
         return self._writing().call(lambda connection: leases.create(connection, run, owner, lease))
 
-    def take(self, run_id: str, owner: str, lease: float) -> RunRow:
-        """Become the owner of a run under a new epoch. LedgerBusy while another owner is alive."""
-        return self._write(lambda connection: leases.take(connection, run_id, owner, lease))
+    def take(self, run_id: str, owner: str, lease: float, dead: str = "", forget: str | None = None) -> RunRow:
+        """Become the owner of a run under a new epoch. LedgerBusy while another owner is alive; see `Ledger.take`."""
+        return self._write(lambda connection: leases.take(connection, run_id, owner, lease, dead, forget))
 
     def extend(self, run_ids: Sequence[str], owner: str, lease: float) -> list[str]:
         """Renew leases for `lease` seconds from now; returns the ids that are still this owner's."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 _PARTS = ("_waiters", "_done_callbacks", "_condition")
@@ -49,7 +50,8 @@ class Ticket(Future[Any]):
                 self._exception = problem
                 self._state = "FINISHED"
                 return
-        if problem is None:
-            self.set_result(result)
-        else:
-            self.set_exception(problem)
+        with suppress(BaseException):  # a callback's SystemExit may not end the thread that answers everybody
+            if problem is None:
+                self.set_result(result)
+            else:
+                self.set_exception(problem)

@@ -16,6 +16,7 @@ from agentfleet.ledger.records import AttemptRow, Batch, Finish, NodeRow
 from agentfleet.routing.dispatch import Dispatcher
 from agentfleet.routing.outcome import Attempt
 from agentfleet.runtime.events import Event, Listener
+from agentfleet.runtime.redact import redacted
 from agentfleet.runtime.run import StepRecord
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class RunContext:
     prior: dict[Key, list[Attempt]] = field(default_factory=dict)
     records: dict[str, StepRecord] = field(default_factory=dict)
     listener: Listener | None = None
+    secrets: tuple[str, ...] = ()
     budget: float | None = None
     deadline: float | None = None
     spent: float = 0.0
@@ -89,7 +91,8 @@ class RunContext:
         self, nodes: tuple[NodeRow, ...] = (), attempts: tuple[AttemptRow, ...] = (), finish: Finish | None = None
     ) -> Future[None]:
         """Queue one transaction. A refused commit (taken over, disk full) stops the run."""
-        future = self.ledger.commit(Batch(self.id, self.epoch, nodes, attempts, finish))
+        batch = Batch(self.id, self.epoch, nodes, attempts, finish)
+        future = self.ledger.commit(redacted(batch, self.secrets) if self.secrets else batch)
         future.add_done_callback(self._committed)
         return future
 

@@ -191,6 +191,7 @@ async def _finish(visit: Visit, done: Done) -> tuple[Any, Label]:
         kind=step.kind,
         fallback=done.fallback,
         value_json=text,
+        name=step.name,
     )
     note(context, record)
     return value, label
@@ -252,6 +253,7 @@ def _reuse(visit: Visit, row: NodeRow) -> tuple[Any, Label]:
     record = StepRecord(
         visit.path, "done", value, row.tier, row.model, row.outcome or "valid", attempts, row.cost, label,
         max(row.finished - row.started, 0.0), kind=row.kind, fallback=fallback, reused=True, value_json=text,
+        name=visit.step.name,
     )  # fmt: skip
     note(visit.context, record)
     return value, label
@@ -267,7 +269,7 @@ def block(visit: Visit, wait: Wait, attempts: tuple[Attempt, ...]) -> Blocked:
     visit.context.commit((row,))
     record = StepRecord(
         visit.path, "waiting", None, "", "", row.outcome, attempts, row.cost, visit.label,
-        row.finished - row.started, wait, kind=visit.step.kind,
+        row.finished - row.started, wait, kind=visit.step.kind, name=visit.step.name,
     )  # fmt: skip
     note(visit.context, record)
     return Blocked()
@@ -287,7 +289,7 @@ def _record_failure(visit: Visit, error: BaseException) -> None:
     visit.context.commit((row,))
     record = StepRecord(
         visit.path, "failed", None, "", "", row.outcome, attempts, row.cost, visit.label,
-        row.finished - row.started, error=text, kind=visit.step.kind,
+        row.finished - row.started, error=text, kind=visit.step.kind, name=visit.step.name,
     )  # fmt: skip
     note(visit.context, record)
 

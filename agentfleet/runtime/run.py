@@ -44,7 +44,7 @@ class StepRecord:
     """One node of a run. `tier` "" and `model` "code": Python answered. `cost` in US dollars, `seconds` wall time.
 
     `state`: done, waiting or failed. `outcome`: that of the accepted (or last) attempt. `reused`: taken from an
-    earlier process of the same run.
+    earlier process of the same run. `name`: that of the step, where the record was made in this process.
     """
 
     path: str
@@ -63,6 +63,7 @@ class StepRecord:
     fallback: bool = False
     reused: bool = False
     value_json: str | None = None
+    name: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""

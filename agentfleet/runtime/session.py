@@ -28,6 +28,7 @@ from agentfleet.runtime.events import Event, Listener, RunFinished
 from agentfleet.runtime.loop import LOOP
 from agentfleet.runtime.many import OnDone, run_many
 from agentfleet.runtime.record import run_of
+from agentfleet.runtime.redact import redacted_text, secrets_as_json
 from agentfleet.runtime.run import Run
 from agentfleet.runtime.target import find_step, find_target, target_of
 from agentfleet.runtime.walk import walk
@@ -86,7 +87,7 @@ class Session:
     ) -> None:
         self.root = root or project_root()
         self.fleet = fleet if fleet is not None else current_fleet(self.root, frontier)
-        self.ledger = ledger if ledger is not None else open_ledger(None, self.root, known_secrets())
+        self.ledger = ledger if ledger is not None else open_ledger(None, self.root)
         scripted = None if backends is None else dict(backends)
         self.dispatcher = Dispatcher(self.fleet, self.root / ".agentfleet" / "heads", scripted)
         self.owner = owner_name()
@@ -130,7 +131,7 @@ class Session:
             graph=step.name,
             graph_hash=step.base_fingerprint,
             target=json.dumps(target_of(step)),
-            inputs=inputs_json(step, inputs),
+            inputs=redacted_text(inputs_json(step, inputs), secrets_as_json(known_secrets())),
             key=step.options.key,
             created=time.time(),
         )
@@ -183,7 +184,7 @@ class Session:
             return run_of(record, step)
         dispatcher = self._dispatcher(step)
         check_fit(step, dispatcher.fleet)
-        dead = owner_is_dead(record.run.owner) if record.run.owner else False
+        dead = record.run.owner if owner_is_dead(record.run.owner) else ""
         if record.run.id in self._active:
             raise LedgerBusy(f"run {record.run.id} is being worked on by this process")
         row = await asyncio.to_thread(self.ledger.take, record.run.id, self.owner, LEASE, dead, rerun)
@@ -243,6 +244,7 @@ class Session:
             pools=self._pools,
             slots=self._slots,
             listener=listener,
+            secrets=secrets_as_json(known_secrets()),
             budget=step.options.budget,
             deadline=None if deadline is None else time.monotonic() + deadline,
             repeated=row.repeated,

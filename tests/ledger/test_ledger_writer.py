@@ -43,7 +43,7 @@ def test_a_call_that_raises_undoes_only_itself(ledger, a_run):
     assert len(ledger.runs()) == 2
 
 
-def test_even_a_system_exit_does_not_end_the_thread(ledger, a_run, monkeypatch):
+def test_even_a_system_exit_does_not_end_the_thread(ledger, a_run):
     def out(connection):
         raise SystemExit
 
@@ -73,6 +73,21 @@ def test_a_callback_may_commit_but_not_wait(ledger, a_run, node):
     ledger.flush()
     assert [row.path for row in ledger.read(run.id).nodes] == ["first", "second"]
     assert "callback may not wait" in str(heard[0])
+
+
+def test_a_callback_that_exits_ends_nothing(ledger, a_run, node):
+    def out(_):
+        raise SystemExit
+
+    run = ledger.create(a_run(), "me", 60)
+    gate = threading.Event()
+    ledger._writing().call(lambda _: gate.wait())
+    first, second = (ledger.commit(Batch(run.id, 1, (node(name),))) for name in "ab")
+    first.add_done_callback(out)
+    gate.set()
+    assert second.result() is None
+    assert first.result() is None
+    assert ledger.commit(Batch(run.id, 1, (node("c"),))).result() is None
 
 
 def test_a_cancelled_task_does_not_take_its_commit_along(ledger, a_run, node):

@@ -66,7 +66,6 @@ class LlamaCpp:
         self._counted: OrderedDict[tuple[Message, ...], list[int]] = OrderedDict()
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._current: _Job | None = None
         self._closed = False
 
     @property
@@ -74,12 +73,18 @@ class LlamaCpp:
         """Tokens of prompt and answer together."""
         return self._context
 
+    def load(self) -> None:
+        """Load the model now (blocks, from any thread), so that the first `count` need not."""
+        self._load()
+
     def count(self, request: Request) -> int | None:
         """Exact tokens of the rendered prompt; the first call loads the model (about 0.3 s for a small one)."""
         return len(self._tokens(request.prompt.messages()))
 
     async def complete(self, request: Request) -> Completion:
         """One call. Raises BackendError when it does not fit; a cancelled call stops at the next token."""
+        if self._loaded is None:
+            await asyncio.to_thread(self.load)
         prompt = self._tokens(request.prompt.messages())
         self._check_fit(len(prompt), 1 if request.output.kind == "closed" else request.max_tokens)
         job = self._submit(lambda model, cancelled: model.answer(request, prompt, cancelled))
@@ -111,9 +116,7 @@ class LlamaCpp:
         """`close` for code without an event loop. `wait`: seconds at most."""
         with self._lock:
             self._closed = True
-            thread, job = self._thread, self._current
-        if job is not None:
-            job.cancelled = True
+            thread = self._thread
         if thread is not None:
             self._queue.put(None)
             thread.join(wait)
@@ -166,29 +169,25 @@ class LlamaCpp:
             if self._closed:
                 job.future.set_exception(BackendError(f"{self.name} is closed"))
                 continue
-            self._current = job
             try:
                 answerer = answerer or Answerer(*self._load(), self.name, self._context, self._threads)
-                job.future.set_result(job.work(answerer, _flag(job)))
+                job.future.set_result(job.work(answerer, self._flag(job)))
             except Cancelled:
-                job.future.set_exception(BackendError(f"{self.name}: the call was cancelled"))
+                job.future.set_exception(BackendError(f"{self.name}: the call was cancelled or the model closed"))
             except BaseException as error:  # noqa: BLE001  the waiting side must hear of it, whatever it is
                 job.future.set_exception(error)
-            finally:
-                self._current = None
         if answerer is not None:
             answerer.free()
         self._free()
+
+    def _flag(self, job: _Job) -> Callable[[], bool]:
+        return lambda: job.cancelled or self._closed
 
     def _free(self) -> None:
         with self._lock:
             loaded, self._loaded = self._loaded, None
         if loaded is not None:
             loaded[0].free()
-
-
-def _flag(job: _Job) -> Callable[[], bool]:
-    return lambda: job.cancelled
 
 
 _opened: weakref.WeakSet[LlamaCpp] = weakref.WeakSet()

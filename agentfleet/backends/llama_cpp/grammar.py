@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
+from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.errors import BackendError
 
 KEPT: Final = 256
@@ -51,9 +52,8 @@ class Grammars:
         return Constraint(found.deep_copy(), self._weights)
 
     def _compile(self, spec: str) -> Any:
-        if self._tokenizer is None:  # ~200 ms, so only where a grammar is used; keeps a pointer into the weights
-            bridge = library("llguidance.llamacpp")
-            self._tokenizer = bridge.lltokenizer_from_vocab(self._weights.vocab, eos_token=self._weights.ends)
+        if self._tokenizer is None:  # ~150 ms, so only where a grammar is used; keeps a pointer into the weights
+            self._tokenizer = self._weights.grammar_tokenizer()
         matcher = self._llguidance.LLMatcher(self._tokenizer, spec)
         if matcher.is_error():
             raise BackendError(f"llguidance cannot hold a model to this schema: {matcher.get_error()}")
@@ -127,7 +127,9 @@ def _grammar_of_text(schema: str) -> str:
     term = library("outlines.types").JsonSchema
     invalid = library("jsonschema").SchemaError
     try:
-        return grammar_of(term(schema))
+        spec = grammar_of(term(bound_numbers(json.loads(schema))))
+        unfit = library("llguidance").LLMatcher.validate_grammar(spec)
+        return grammar_of(term(schema)) if unfit else spec
     except (invalid, ValueError) as error:
         raise BackendError(
             f"this is no JSON Schema that a model can be held to: {str(error).splitlines()[0]}"
@@ -135,12 +137,13 @@ def _grammar_of_text(schema: str) -> str:
 
 
 def compact(spec: str) -> str:
-    """The same grammar without flexible whitespace, for grammars that outlines has built. Others: unchanged."""
+    """The same grammar with no flexible whitespace and no endless number, for what outlines has built from a schema."""
     try:
         data = json.loads(spec)
         parts = [part for part in data["grammars"] if isinstance(part.get("json_schema"), dict)]
     except (ValueError, KeyError, TypeError, AttributeError):
         return spec
     for part in parts:
-        part["json_schema"]["x-guidance"] = {**_COMPACT, **part["json_schema"].get("x-guidance", {})}
+        schema = bound_numbers(part["json_schema"])
+        part["json_schema"] = {**schema, "x-guidance": {**_COMPACT, **schema.get("x-guidance", {})}}
     return json.dumps(data)

@@ -105,6 +105,28 @@ class Weights:
                 return buffer.raw[:count]
             room = -count
 
+    def grammar_tokenizer(self) -> Any:
+        """The vocabulary as llguidance wants it. It keeps a pointer into the weights, which must outlive it.
+
+        As ``llguidance.llamacpp.lltokenizer_from_vocab`` does, without its deprecated calls (49 000 warnings).
+        """
+        lib, vocab = self.lib, self.vocab
+        room = 16 * 1024
+        buffer = ctypes.create_string_buffer(room)
+        control, defined = lib.LLAMA_TOKEN_ATTR_CONTROL, lib.LLAMA_TOKEN_ATTR_USER_DEFINED
+        pieces = []
+        for token in range(self.size):
+            count = lib.llama_token_to_piece(vocab, token, buffer, room, 0, True)
+            piece = ctypes.string_at(buffer, count) if count > 0 else b""
+            kind = lib.llama_vocab_get_attr(vocab, token)
+            if kind & control or (kind & defined and piece.startswith(b"<") and piece.endswith(b">")):
+                piece = b"\xff" + piece  # llguidance's mark for what no text may contain
+            pieces.append(piece)
+        tokenize = ctypes.cast(lib.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
+        return library("llguidance").LLTokenizer.from_llamacpp(
+            tokens=pieces, vocab_ptr=vocab, tokenize_fptr=tokenize, eos_token=self.ends, slices=None
+        )
+
     def free(self) -> None:
         """Give the memory back. Nothing may use the weights or a tokenizer made from them afterwards."""
         if self.pointer:

@@ -45,7 +45,7 @@ class OutlinesLlamaCpp(_outlines.LlamaCpp):  # type: ignore[misc]
 
     def generate(self, model_input: Any, output_type: Any = None, **inference_kwargs: Any) -> str:
         """The answer to one prompt (a str or an outlines Chat). Blocks."""
-        return self.engine.call(*self._request(model_input, output_type, inference_kwargs))
+        return str(self.engine.call(*self._request(model_input, output_type, inference_kwargs)))
 
     def generate_batch(self, model_input: Sequence[Any], output_type: Any = None, **inference_kwargs: Any) -> list[str]:
         """The answers to several prompts, in their order; they share the start of the prompt in the cache."""

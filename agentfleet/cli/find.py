@@ -1,0 +1,78 @@
+"""From a name on the command line to a graph: ``NAME``, ``path.py:attr`` or ``module:attr``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from agentfleet.errors import UnknownName, nearest
+from agentfleet.runtime.target import load_file
+
+
+def find_graph(name: str, root: Path) -> Any:
+    """The graph (or step) of that name. Raises UnknownName with the nearest one."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    place, _, attr = name.partition(":")
+    if place.endswith(".py"):
+        return pick(load_file(Path(place).resolve()), attr or Path(place).stem, name)
+    if attr:
+        return pick(_module(place), attr, name)
+    return _by_name(name, root)
+
+
+def _by_name(name: str, root: Path) -> Any:
+    own = root / "graphs" / f"{name}.py"
+    if own.is_file():
+        return pick(importlib.import_module(f"graphs.{name}") if _is_ours(root) else load_file(own), name, name)
+    if name in stock_names():
+        return pick(importlib.import_module(f"agentfleet.stock.graphs.{name}"), name, name)
+    known = graph_names(root)
+    raise UnknownName(f"no graph {name!r} in {root / 'graphs'} or in the stock{nearest(name, known)}")
+
+
+def _is_ours(root: Path) -> bool:
+    """Does ``import graphs`` mean this project's folder?"""
+    found = importlib.util.find_spec("graphs")
+    places = list(found.submodule_search_locations or ()) if found else []
+    return str(root / "graphs") in places
+
+
+def graph_names(root: Path) -> list[str]:
+    """Names of the project's and the stock graphs."""
+    own = [p.stem for p in (root / "graphs").glob("*.py") if not p.stem.startswith("_")]
+    return sorted({*own, *stock_names()})
+
+
+def stock_names() -> list[str]:
+    """Names of the graphs that come with the package."""
+    package = importlib.import_module("agentfleet.stock.graphs")
+    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
+
+
+def pick(module: ModuleType, attr: str, name: str) -> Any:
+    """The step `attr` of a module; else its only graph."""
+    from agentfleet.graph.step import Graph, Step
+
+    found = getattr(module, attr, None)
+    if isinstance(found, Step):
+        return found
+    graphs = {key: value for key, value in vars(module).items() if isinstance(value, Graph)}
+    own = {key: value for key, value in graphs.items() if value.module == module.__name__}
+    if len(own or graphs) == 1:
+        return next(iter((own or graphs).values()))
+    raise UnknownName(f"{name}: {module.__name__} has no graph {attr!r}{nearest(attr, graphs)}")
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise UnknownName(f"no module {name!r} on the path (the project's root is on it)") from None
+        raise

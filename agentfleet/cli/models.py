@@ -1,0 +1,62 @@
+"""``agentfleet models``: the models of this fleet, where they run, what they may see, whether they are ready."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.table import Table
+
+from agentfleet.cli import render
+from agentfleet.cli.app import FleetFile, Frontier, Json, app
+from agentfleet.errors import AgentfleetError
+from agentfleet.fleet.config import current_fleet, load_fleet, project_root
+from agentfleet.fleet.model import Model
+
+models_app = typer.Typer(help="The models of this fleet.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+
+
+@models_app.command("ls")
+def ls(frontier: Frontier = None, fleet: FleetFile = None, as_json: Json = False) -> None:
+    """List the models.
+
+    Examples:
+
+      agentfleet models ls
+
+      agentfleet models ls --json
+    """
+    from agentfleet.routing.eligible import clearance
+
+    root = project_root()
+    found = load_fleet(fleet) if fleet is not None else current_fleet(root, frontier or ())
+    rows = [
+        {"name": m.name, "tiers": list(m.tiers), "backend": m.backend, "model": m.model, "location": m.place,
+         "sees": clearance(m), "state": state(m)}
+        for m in found.models
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table()
+    for name in ("name", "tiers", "backend", "model", "location", "sees", "state"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(render.safe(", ".join(v) if isinstance(v, list) else str(v)) for v in row.values()))
+    render.console().print(table)
+    filled = {tier for m in found.models for tier in m.tiers}
+    empty = [tier for tier in found.tiers if tier not in filled]
+    if empty:
+        render.console().print(f"empty tiers: {', '.join(empty)} (steps that climb there wait)")
+
+
+def state(model: Model) -> str:
+    """ "ready", or what is missing."""
+    from agentfleet.routing.dispatch import open_backend
+
+    try:
+        open_backend(model)
+    except AgentfleetError as error:
+        return str(error)
+    return "ready"

@@ -95,7 +95,8 @@ class _Locals(Mapping[str, Any]):
         scopes = []
         frame = sys._getframe(1)
         while frame is not None:
-            if frame.f_globals is module and frame.f_locals is not module:
+            own = frame.f_locals is not module and not isinstance(frame.f_locals, _Locals)  # eval's frame holds us
+            if frame.f_globals is module and own:
                 scopes.append(frame.f_locals)
             frame = frame.f_back  # type: ignore[assignment]
         for scope in reversed(scopes):

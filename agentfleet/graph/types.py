@@ -41,6 +41,17 @@ def bare(tp: Any) -> Any:
             return tp
 
 
+def origin(tp: Any) -> Any:
+    """``Plan`` of ``Plan[X]``; the type itself when it takes no arguments."""
+    plain = bare(tp)
+    return getattr(plain, "__origin__", None) or plain
+
+
+def arguments(tp: Any) -> tuple[Any, ...]:
+    """``(X,)`` of ``Plan[X]``."""
+    return tuple(getattr(bare(tp), "__args__", ()))
+
+
 def is_union(tp: Any) -> bool:
     return get_origin(tp) in (Union, types.UnionType)
 

@@ -94,13 +94,17 @@ Expr: TypeAlias = Input | Const | Out | Field | Item | Op | Pack | When
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One use of a step in a graph. `bindings` maps every parameter that is passed to its expression."""
+    """One use of a step in a graph. `bindings` maps every parameter that is passed to its expression.
+
+    `after`: ids of nodes that must have ended before this one begins, though it reads nothing of them.
+    """
 
     id: str
     step: Step[..., Any]
     bindings: Mapping[str, Expr]
     line: int = 0
     file: str = ""
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,10 +120,16 @@ class Dag:
     conditional: Mapping[str, bool] = field(init=False)
 
     def __post_init__(self) -> None:
-        depends = {n.id: tuple(dict.fromkeys(r for e in n.bindings.values() for r in reads(e))) for n in self.nodes.values()}
+        depends = {n.id: tuple(dict.fromkeys((*waited_for(n), *n.after))) for n in self.nodes.values()}
         conditional = {n.id: any(has_when(e) for e in n.bindings.values()) for n in self.nodes.values()}
         object.__setattr__(self, "depends", depends)
         object.__setattr__(self, "conditional", conditional)
+
+
+def waited_for(node: Node) -> Iterator[str]:
+    """Ids of the nodes that a node may read, repeats included."""
+    for expr in node.bindings.values():
+        yield from reads(expr)
 
 
 def children(expr: Expr) -> Sequence[Expr]:

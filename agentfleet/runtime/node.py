@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from agentfleet.errors import AgentfleetError, InputError, RunCancelled, StepError, StepFailed
 from agentfleet.ids import digest
 from agentfleet.labels import Label
-from agentfleet.ledger.records import NodeRow
+from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.routing.outcome import Attempt
 from agentfleet.runtime.context import Blocked, Body, Interrupted, RunContext, current
 from agentfleet.runtime.events import StepFinished, StepStarted
@@ -28,7 +28,10 @@ AnyStep = Any
 
 @dataclass(slots=True)
 class Done:
-    """What running a node's kind gave. `durable`: wait for the commit before anything may rest on the value."""
+    """What running a node's kind gave. `durable`: wait for the commit before anything may rest on the value.
+
+    `accepted`: the attempt that gave the value, committed together with it.
+    """
 
     value: Any
     tier: str = ""
@@ -38,6 +41,7 @@ class Done:
     label: Label | None = None
     durable: bool = False
     fallback: bool = False
+    accepted: AttemptRow | None = None
 
 
 @dataclass(slots=True)
@@ -174,7 +178,7 @@ async def _finish(visit: Visit, done: Done) -> tuple[Any, Label]:
         visit.started,
         finished,
     )
-    future = context.commit((row,))
+    future = context.commit((row,), () if done.accepted is None else (done.accepted,))
     if done.durable:
         await asyncio.wrap_future(future)
     record = StepRecord(

@@ -116,7 +116,10 @@ class _Climb:
         if isinstance(end, Answer):
             attempt = end.attempt
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
-            return Done(end.value, attempt.tier, attempt.model, attempt.outcome.value, end.attempts, durable=paid)
+            accepted = attempt_row(visit, attempt)
+            return Done(
+                end.value, attempt.tier, attempt.model, attempt.outcome.value, end.attempts, durable=paid, accepted=accepted
+            )
         if unanswerable:
             end = await self._abstained(end, unanswerable)
         return self._give_up(end)
@@ -200,15 +203,16 @@ class _Climb:
             await asyncio.wrap_future(future)
 
     async def _recorded(self, attempt: Attempt) -> None:
-        """Commit the attempt; what cost money is on disk before the climb goes on."""
+        """Commit the attempt; what cost money is on disk before the climb goes on.
+
+        The accepted one is left to the node's own transaction: answer and completion are one commit.
+        """
         context = self.visit.context
         context.pay(attempt)
-        row = AttemptRow(
-            self.visit.path, self.visit.fingerprint, attempt.number, attempt.model, attempt.outcome.value,
-            attempt.cost, canonical_json(attempt.to_json()),
-        )  # fmt: skip
-        future = context.commit(attempts=(row,))
         context.emit(AttemptMade(self.visit.path, attempt))
+        if attempt.outcome is Outcome.VALID:
+            return
+        future = context.commit(attempts=(attempt_row(self.visit, attempt),))
         if attempt.cost is None or attempt.cost > 0:
             await asyncio.wrap_future(future)
 
@@ -244,8 +248,8 @@ class _Climb:
         )
 
 
-def parse_answer(output: Output, text: str) -> Any:
-    """A person's answer as a value of the step's type: JSON, or the bare text of an option."""
-    return output.parse(text)
-
-
+def attempt_row(visit: Visit, attempt: Attempt) -> AttemptRow:
+    """An attempt as the ledger keeps it."""
+    body = canonical_json(attempt.to_json())
+    outcome = attempt.outcome.value
+    return AttemptRow(visit.path, visit.fingerprint, attempt.number, attempt.model, outcome, attempt.cost, body)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import app, opened
+from agentfleet.cli.app import Json, app, opened
 
 
 @app.command()
@@ -16,6 +17,7 @@ def answer(
     node: Annotated[str, typer.Argument(help="Path of the step that waits, as `agentfleet show` names it.")],
     value: Annotated[str, typer.Argument(help="The answer: JSON, or the bare text of an option.")],
     go_on: Annotated[bool, typer.Option("--resume", help="Go on with the run at once.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Answer a step that waits.
 
@@ -25,12 +27,16 @@ def answer(
 
       agentfleet answer 01jd order '{"order_id": "AB-123456", "amount": 12.5}' --resume
     """
-    out = render.console()
     with opened() as session:
         session.answer(run, node, value)
-        if go_on:
-            out.print(render.row(1, session.resume(run)))
-            return
-        others = session.read(run).waiting
-    rest = f"; still waiting: {', '.join(wait.path for wait in others)}" if others else ""
-    out.print(f"recorded{rest}. To go on: agentfleet resume {run}")
+        record = session.resume(run) if go_on else session.read(run)
+    if as_json:
+        print(json.dumps(record.to_json()))
+        return
+    out = render.console()
+    if go_on:
+        out.print(render.row(1, record))
+        render.print_value(out, record)
+        return
+    others = ", ".join(wait.path for wait in record.waiting)
+    out.print(f"recorded{f'; still waiting: {others}' if others else ''}. To go on: agentfleet resume {record.id}")

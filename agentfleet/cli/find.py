@@ -18,20 +18,24 @@ def find_graph(name: str, root: Path) -> Any:
     """The graph (or step) of that name. Raises UnknownName with the nearest one."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    place, _, attr = name.partition(":")
+    place, colon, attr = name.rpartition(":") if ":" in name else (name, "", "")
     if place.endswith(".py"):
-        return pick(load_file(Path(place).resolve()), attr or Path(place).stem, name)
-    if attr:
-        return pick(_module(place), attr, name)
+        return (
+            _named(load_file(Path(place).resolve()), attr, name)
+            if colon
+            else only(load_file(Path(place).resolve()), name)
+        )
+    if colon:
+        return _named(_module(place), attr, name)
     return _by_name(name, root)
 
 
 def _by_name(name: str, root: Path) -> Any:
     own = root / "graphs" / f"{name}.py"
     if own.is_file():
-        return pick(importlib.import_module(f"graphs.{name}") if _is_ours(root) else load_file(own), name, name)
+        return only(importlib.import_module(f"graphs.{name}") if _is_ours(root) else load_file(own), name)
     if name in stock_names():
-        return pick(importlib.import_module(f"agentfleet.stock.graphs.{name}"), name, name)
+        return only(importlib.import_module(f"agentfleet.stock.graphs.{name}"), name)
     known = graph_names(root)
     raise UnknownName(f"no graph {name!r} in {root / 'graphs'} or in the stock{nearest(name, known)}")
 
@@ -55,18 +59,30 @@ def stock_names() -> list[str]:
     return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
 
 
-def pick(module: ModuleType, attr: str, name: str) -> Any:
-    """The step `attr` of a module; else its only graph."""
+def only(module: ModuleType, name: str) -> Any:
+    """The graph of a module: the one named like its file, else the only one made there."""
     from agentfleet.graph.step import Graph, Step
+
+    stem = Path(module.__file__ or name).stem
+    found = getattr(module, stem, None)
+    if isinstance(found, Step):
+        return found
+    graphs = {key: value for key, value in vars(module).items() if isinstance(value, Graph)}
+    own = [value for value in graphs.values() if value.module == module.__name__]
+    if len(own) == 1:
+        return own[0]
+    several = f"; write {name}:ATTR with one of {', '.join(sorted(graphs))}" if graphs else ""
+    raise UnknownName(f"{name}: {module.__file__} has {'several graphs' if own else 'no graph of its own'}{several}")
+
+
+def _named(module: ModuleType, attr: str, name: str) -> Any:
+    from agentfleet.graph.step import Step
 
     found = getattr(module, attr, None)
     if isinstance(found, Step):
         return found
-    graphs = {key: value for key, value in vars(module).items() if isinstance(value, Graph)}
-    own = {key: value for key, value in graphs.items() if value.module == module.__name__}
-    if len(own or graphs) == 1:
-        return next(iter((own or graphs).values()))
-    raise UnknownName(f"{name}: {module.__name__} has no graph {attr!r}{nearest(attr, graphs)}")
+    steps = [key for key, value in vars(module).items() if isinstance(value, Step)]
+    raise UnknownName(f"{name}: {module.__file__} has no graph or step {attr!r}{nearest(attr, steps)}")
 
 
 def _module(name: str) -> ModuleType:

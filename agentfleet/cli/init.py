@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import app
+from agentfleet.cli.app import Json, app
 from agentfleet.cli.find import stock_names
 from agentfleet.errors import UnknownName, UsageError, nearest
 
@@ -42,8 +43,9 @@ FLEET = """\
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where; it is made when it is not there.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="Where; it is made when it is not there.")] = Path(),
     graph: Annotated[str, typer.Option("--graph", help="The stock graph to start from.")] = "support_desk",
+    as_json: Json = False,
 ) -> None:
     """Begin a project.
 
@@ -56,14 +58,17 @@ def init(
     names = stock_names()
     if graph not in names:
         raise UnknownName(f"no stock graph {graph!r}{nearest(graph, names)}")
-    made = [folder / "agentfleet.toml", folder / "graphs" / f"{graph}.py"]
-    there = [path for path in made if path.exists()]
+    there = [path for path in (folder / "agentfleet.toml", folder / "graphs" / f"{graph}.py") if path.exists()]
     if there:
         raise UsageError(f"{there[0]} is there already; nothing was written")
     _copy(graph, folder)
+    first = _first_command(graph, folder)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "graph": graph, "next": first}))
+        return
     out = render.console()
     out.print(f"made {folder / 'agentfleet.toml'}, graphs/{graph}.py and its skills")
-    out.print(f"now: cd {folder} && {_first_command(graph, folder)}")
+    out.print(f"now: {first}" if folder.resolve() == Path.cwd() else f"now: cd {folder} && {first}")
 
 
 def _copy(graph: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads what a graph is to be run on: a JSONL file, or ``name=value`` arguments. A bad line does not stop the others."""
+"""Reads what a graph is to be run on: JSONL, or ``name=value`` arguments. A bad line does not stop the others."""
 
 from __future__ import annotations
 

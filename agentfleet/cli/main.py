@@ -5,6 +5,7 @@ Exit 0: all done or waiting. 1: some failed. 2: usage, configuration or input th
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -43,6 +44,8 @@ def _failed(error: Exception) -> int:
         shown()
         return int(error.exit_code)
     if isinstance(error, BrokenPipeError):
+        # The reader has gone (`| head`): nothing is wrong, and nothing more can be written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     show_error(error)
     return 2 if isinstance(error, (AgentfleetError, ImportError, SyntaxError)) else 1

@@ -8,9 +8,8 @@ import typer
 from rich.table import Table
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app
+from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
 from agentfleet.errors import AgentfleetError
-from agentfleet.fleet.config import current_fleet, load_fleet, project_root
 from agentfleet.fleet.model import Model
 
 models_app = typer.Typer(help="The models of this fleet.", no_args_is_help=True, rich_markup_mode=None)
@@ -29,8 +28,7 @@ def ls(frontier: Frontier = None, fleet: FleetFile = None, as_json: Json = False
     """
     from agentfleet.routing.eligible import clearance
 
-    root = project_root()
-    found = load_fleet(fleet) if fleet is not None else current_fleet(root, frontier or ())
+    found = chosen_fleet(frontier, fleet)
     rows = [
         {"name": m.name, "tiers": list(m.tiers), "backend": m.backend, "model": m.model, "location": m.place,
          "sees": clearance(m), "state": state(m)}

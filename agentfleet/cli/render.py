@@ -30,21 +30,36 @@ def console(*, to_stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """Text from outside on one line, without control characters."""
+    return _CONTROL.sub(" ", text.replace("\n", " ").replace("\t", " "))
+
+
 def safe(text: str, most: int = 0) -> str:
     """Text from outside, on one line, without control characters or markup; cut to `most` characters."""
-    plain = _CONTROL.sub(" ", text.replace("\n", " ").replace("\t", " "))
+    plain = printable(text)
     if most and len(plain) > most:
         plain = plain[: most - 1] + "…"
     return escape(plain)
 
 
+HEADER = f"{'':>4} {'status':<8} {'run':<16} {'result':<36} steps: tier and outcome, × attempts"
+"""Stands above the rows."""
+
+
 def row(number: int, run: Run[Any]) -> str:
-    """One finished run on one line: number, status, id, result, then each step with who answered it."""
+    """One finished run on one line: number, status, id, result, then each step with tier and outcome."""
     colour = _COLOURS.get(run.status, "white")
     return (
-        f"{number:>4} [{colour}]{run.status:<8}[/] {run.id}  {safe(outcome_text(run), 44):<44} "
-        f"{'  '.join(cell(step) for step in top_steps(run))}"
+        f"{number:>4} [{colour}]{run.status:<8}[/] {run.id:<16} {_cut(outcome_text(run), 36)} "
+        f"{' · '.join(cell(step) for step in top_steps(run))}"
     )
+
+
+def _cut(text: str, width: int) -> str:
+    """Exactly `width` characters, then made safe: markup does not count."""
+    plain = printable(text)
+    return escape(plain if len(plain) <= width else plain[: width - 1] + "…") + " " * max(width - len(plain), 0)
 
 
 def top_steps(run: Run[Any]) -> list[StepRecord]:
@@ -53,11 +68,15 @@ def top_steps(run: Run[Any]) -> list[StepRecord]:
 
 
 def cell(step: StepRecord) -> str:
-    """``intent:head`` in green, ``gist:waiting`` in yellow."""
-    who = step.model if step.state == "done" else step.state
+    """``intent nano valid`` in green, ``order small skipped×2`` in yellow, ``reply code`` where Python answered."""
     colour = _COLOURS.get(step.state, "white")
     tries = f"×{len(step.attempts)}" if len(step.attempts) > 1 else ""
-    return f"{safe(step.path)}:[{colour}]{safe(who)}{tries}[/]"
+    if step.state != "done":
+        told = f"{step.tier or (step.attempts[-1].tier if step.attempts else '')} {step.outcome or step.state}".strip()
+        return f"{safe(step.path)} [{colour}]{safe(told)}{tries}[/]"
+    who = step.tier or step.model
+    mark = "default" if step.fallback else step.outcome
+    return f"{safe(step.path)} [{colour}]{safe(who)}{'' if who == 'code' else f' {mark}'}{tries}[/]"
 
 
 def outcome_text(run: Run[Any]) -> str:
@@ -77,7 +96,7 @@ def cost_text(cost: float, unpriced: int) -> str:
 
 
 def always_frontier(runs: Sequence[Run[Any]]) -> float:
-    """An estimate in US dollars: every skill step of these runs sent to a large hosted model, at 4 characters a token."""
+    """An estimate in US dollars: what these runs asked, asked of a large hosted model at 4 characters a token."""
     total = 0.0
     for run in runs:
         for step in run.steps.values():
@@ -92,6 +111,30 @@ def waiting_reasons(runs: Sequence[Run[Any]]) -> str:
     """``context 2, person 1``: why runs wait, by their first waiting step."""
     reasons = Counter(reason_of(run) for run in runs if run.status in ("waiting", "paused"))
     return ", ".join(f"{name} {count}" for name, count in reasons.most_common())
+
+
+def totals(runs: Sequence[Run[Any]]) -> str:
+    """``done 3; waiting 1 (person 1); failed 0; cost $0``."""
+    done = sum(run.status == "done" for run in runs)
+    bad = sum(run.status in ("failed", "cancelled") for run in runs)
+    cost = cost_text(sum(run.cost for run in runs), sum(run.unpriced for run in runs))
+    return f"done {done}; {waiting_text(runs)}; failed {bad}; cost {cost}"
+
+
+def waiting_text(runs: Sequence[Run[Any]]) -> str:
+    """``waiting 3 (person 2, gist context 1)``."""
+    waits = sum(run.status in ("waiting", "paused") for run in runs)
+    return f"waiting {waits}" + (f" ({waiting_reasons(runs)})" if waits else "")
+
+
+def print_value(out: Console, run: Run[Any]) -> None:
+    """The whole value of a finished run: text as it is, anything else as JSON."""
+    if run.status != "done" or run.result_json is None:
+        return
+    value = json.loads(run.result_json)
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    for line in text.split("\n"):
+        out.print(safe(line))
 
 
 def reason_of(run: Run[Any]) -> str:
@@ -111,7 +154,9 @@ def reason_of(run: Run[Any]) -> str:
 
 def steps_table(run: Run[Any], attempts: bool) -> Table:
     """Every step of a run; with `attempts` each prompt and answer."""
-    table = Table(title=f"{run.graph} {run.id}: {run.status}, {cost_text(run.cost, run.unpriced)}", title_justify="left")
+    table = Table(
+        title=f"{run.graph} {run.id}: {run.status}, {cost_text(run.cost, run.unpriced)}", title_justify="left"
+    )
     for name in ("step", "state", "tier", "model", "outcome", "attempts", "s", "value"):
         table.add_column(name, overflow="fold")
     for path, step in run.steps.items():
@@ -141,7 +186,9 @@ def attempts_text(run: Run[Any]) -> list[str]:
             lines += [f"    {safe(line)}" for line in message["content"].splitlines()]
         lines.append(f"  [dim]answer:[/] {safe(attempt.answer)}")
         if attempt.distribution:
-            shares = ", ".join(f"{safe(k)} {v:.2f}" for k, v in sorted(attempt.distribution.items(), key=lambda i: -i[1]))
+            shares = ", ".join(
+                f"{safe(k)} {v:.2f}" for k, v in sorted(attempt.distribution.items(), key=lambda i: -i[1])
+            )
             lines.append(f"  [dim]options:[/] {shares}")
     return lines
 

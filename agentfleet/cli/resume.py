@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Annotated, Any
 
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app, opened, show_error
-from agentfleet.errors import AgentfleetError, UsageError
+from agentfleet.cli.app import FleetFile, Frontier, Json, app, draining, opened, show_error
+from agentfleet.errors import AgentfleetError, LedgerBusy, UsageError
+from agentfleet.runtime.run import Run
 
 _OPEN = ("waiting", "paused", "running")
 
 
 @app.command()
 def resume(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs; none: all that wait or stopped.")] = None,
-    rerun: Annotated[str | None, typer.Option("--rerun", help="Forget this step, with all below it, and run it anew.")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Runs; none: all that wait or stopped.")
+    ] = None,
+    rerun: Annotated[
+        str | None, typer.Option("--rerun", help="Forget this step, with all below it, and run it anew.")
+    ] = None,
+    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Runs at a time.")] = 4,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -33,21 +41,45 @@ def resume(
     """
     if rerun is not None and len(ids or ()) != 1:
         raise UsageError("--rerun STEP needs exactly one run")
-    out, bad = render.console(), 0
-    with opened(frontier, fleet) as session:
+    runs: list[Run[Any]] = []
+    bad = 0
+    with opened(frontier, fleet) as session, draining(session.stop) as pressed:
         wanted = ids or [row.id for status in _OPEN for row in session.ledger.runs(status, None, 10_000)]
-        if not wanted:
-            out.print("nothing waits")
-        for number, run_id in enumerate(wanted, 1):
-            try:
-                run = session.resume(run_id, rerun=rerun)
-            except AgentfleetError as error:
-                if ids:
-                    raise
-                bad += 1
-                show_error(error)
-                continue
-            bad += run.status in ("failed", "cancelled")
-            print(render.json_line(run, number)) if as_json else out.print(render.row(number, run))
-    if bad:
+        for number, found in enumerate(
+            _each(wanted, lambda one: session.resume(one, rerun=rerun), at_once, pressed), 1
+        ):
+            if isinstance(found, Run):
+                runs.append(found)
+                print(render.json_line(found, number)) if as_json else render.console().print(render.row(number, found))
+            else:
+                # Without names everything open is taken up, so what another process works on is only mentioned.
+                bad += bool(ids) or not isinstance(found, LedgerBusy)
+                show_error(found)
+    if not as_json:
+        render.console().print(render.totals(runs) if wanted else "nothing waits")
+    if pressed:
+        raise typer.Exit(130)
+    if bad and len(wanted) == 1:
+        raise typer.Exit(2)
+    if bad or any(run.status in ("failed", "cancelled") for run in runs):
         raise typer.Exit(1)
+
+
+def _each(
+    ids: Sequence[str], resume_one: Callable[[str], Run[Any]], at_once: int, pressed: Sequence[int]
+) -> Iterator[Run[Any] | AgentfleetError]:
+    """The runs as they end, a few at a time; after Ctrl-C none is begun."""
+
+    def one(run_id: str) -> Run[Any] | AgentfleetError | None:
+        if pressed:
+            return None
+        try:
+            return resume_one(run_id)
+        except AgentfleetError as error:
+            return error
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for future in as_completed([pool.submit(one, run_id) for run_id in ids]):
+            found = future.result()
+            if found is not None:
+                yield found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app, opened
+from agentfleet.cli.app import FleetFile, Frontier, Json, app, draining, opened
 from agentfleet.cli.find import find_graph
-from agentfleet.cli.gold import gold_path, is_right, places_of, read_gold
+from agentfleet.cli.gold import gold_path, read_gold
 from agentfleet.cli.inputs import Row, read_rows
+from agentfleet.cli.summary import print_summary
+from agentfleet.errors import InputError
 from agentfleet.fleet.config import project_root
-from agentfleet.fleet.model import EMBEDDED
+from agentfleet.fleet.model import EMBEDDED, Fleet
 from agentfleet.runtime.run import Run
 
 WEAK = (
@@ -30,9 +31,13 @@ WEAK = (
 @app.command()
 def run(
     graph: Annotated[str, typer.Argument(help="NAME of the project or stock, path.py:attr, or module:attr.")],
-    inputs: Annotated[Path | None, typer.Option("--inputs", help='JSONL, a row {"input": value} each; - for stdin.')] = None,
+    inputs: Annotated[
+        Path | None, typer.Option("--inputs", help='JSONL, a row {"input": value} each; - for stdin.')
+    ] = None,
     given: Annotated[list[str] | None, typer.Option("--input", "-i", help="name=value, for a single run.")] = None,
-    gold: Annotated[Path | None, typer.Option("--gold", help="Right answers; default FILE.gold.jsonl beside FILE.")] = None,
+    gold: Annotated[
+        Path | None, typer.Option("--gold", help="Right answers; default FILE.gold.jsonl beside FILE.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")] = None,
     at_once: Annotated[int, typer.Option("--at-once", min=1, help="Runs at a time.")] = 4,
     frontier: Frontier = None,
@@ -51,16 +56,20 @@ def run(
     """
     step = find_graph(graph, project_root())
     rows = read_rows(step, inputs, given or [])[:limit]
+    if inputs is None and rows[0].problem:
+        raise InputError(rows[0].problem)
     known = gold_path(inputs, gold)
+    right_answers = read_gold(known) if known is not None else []
     with opened(frontier, fleet) as session:
-        batch = _Batch(rows, as_json, render.console(), render.console(to_stderr=True))
-        if any(model == EMBEDDED for model in session.fleet.models):
-            batch.errors.print(WEAK, style="dim")
+        batch = _Batch(step.name, rows, as_json, render.console(), render.console(to_stderr=True))
+        batch.heading(session.fleet)
         interrupted = batch.go(session, step, at_once)
     if not as_json:
-        _summary(batch, step, read_gold(known) if known is not None else [])
+        if inputs is None and batch.runs:
+            render.print_value(batch.out, batch.runs[0])
+        print_summary(batch.out, step, batch.runs, sum(bool(row.problem) for row in rows), right_answers)
     if interrupted:
-        render.console(to_stderr=True).print("stopped; what had begun is kept. To go on: agentfleet resume")
+        batch.errors.print("stopped; what had begun is kept. To go on with it: agentfleet resume")
         raise typer.Exit(130)
     if batch.failed():
         raise typer.Exit(1)
@@ -70,6 +79,7 @@ def run(
 class _Batch:
     """The rows and their runs, printed in the order of the rows as soon as that is known."""
 
+    graph: str
     rows: Sequence[Row]
     as_json: bool
     out: Console
@@ -77,12 +87,21 @@ class _Batch:
     runs: dict[int, Run[Any]] = field(default_factory=dict)
     printed: int = 0
 
+    def heading(self, fleet: Fleet) -> None:
+        """What the embedded model is, before anything that it says; then the names of the columns."""
+        if any(model == EMBEDDED for model in fleet.models):
+            (self.errors if self.as_json else self.out).print(WEAK)
+        if not self.as_json:
+            self.out.print(render.HEADER, style="dim")
+
     def go(self, session: Any, step: Any, at_once: int) -> bool:
         """Run what fits; True when interrupted."""
         good = [index for index, row in enumerate(self.rows) if not row.problem]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        bar = Progress(*columns, console=self.errors, transient=True, disable=not sys.stderr.isatty())
-        with bar:
+        # Where rows go to a terminal, the bar has to share their console, or each would overwrite the other.
+        shown = self.errors if self.as_json or not self.out.is_terminal else self.out
+        hidden = not shown.is_terminal or (self.as_json and self.out.is_terminal)
+        with Progress(*columns, console=shown, transient=True, disable=hidden) as bar:
             task = bar.add_task(step.name, total=len(good))
 
             def on_done(index: int, run: Run[Any]) -> None:
@@ -92,11 +111,12 @@ class _Batch:
 
             self.flush()
             try:
-                session.run_many(step, [self.rows[index].inputs for index in good], at_once, on_done)
+                with draining(_interrupt):
+                    session.run_many(step, [self.rows[index].inputs for index in good], at_once, on_done)
             except KeyboardInterrupt:
-                self.flush(final=True)
                 return True
-        self.flush(final=True)
+            finally:
+                self.flush(final=True)
         return False
 
     def flush(self, *, final: bool = False) -> None:
@@ -120,55 +140,14 @@ class _Batch:
 
     def _bad(self, row: Row) -> None:
         if self.as_json:
-            print(render.json_line(Run("", "", "failed", error=row.problem), row.line), flush=True)
+            print(render.json_line(Run("", self.graph, "failed", error=row.problem), row.line), flush=True)
         self.errors.print(f"[red]error:[/] {render.safe(row.problem)}")
 
     def failed(self) -> int:
+        """How many rows did not fit or failed."""
         bad = sum(bool(row.problem) for row in self.rows)
         return bad + sum(run.status in ("failed", "cancelled") for run in self.runs.values())
 
 
-def _summary(batch: _Batch, step: Any, gold: Sequence[dict[str, Any]]) -> None:
-    runs = list(batch.runs.values())
-    accepted = {index: run for index, run in batch.runs.items() if run.status == "done"}
-    places = places_of(step)
-    judged = bool(gold and places)
-    right = {i for i, run in accepted.items() if judged and i < len(gold) and is_right(run, gold[i], places)}
-    words = [f"accepted {len(accepted)}" + (f" (right {len(right)}, wrong {len(accepted) - len(right)})" if judged else "")]
-    waits = sum(run.status in ("waiting", "paused") for run in runs)
-    words.append(f"waiting {waits}" + (f" ({render.waiting_reasons(runs)})" if waits else ""))
-    words.append(f"failed {batch.failed()}")
-    for name, carried in _effects(step, accepted).items():
-        wrong = f" (wrong: {len(carried - right)})" if judged else ""
-        words.append(f"{name}s {len(carried)}{wrong}")
-    batch.out.print("; ".join(words))
-    cost = render.cost_text(sum(run.cost for run in runs), sum(run.unpriced for run in runs))
-    estimate = render.always_frontier(runs)
-    batch.out.print(
-        f"cost {cost}; always-frontier would be about ${estimate:.3f} (an estimate: 4 characters a token at "
-        f"${render.ESTIMATE_IN:g} and ${render.ESTIMATE_OUT:g} per million tokens)"
-    )
-    _what_waits(batch.out, runs)
-
-
-def _effects(step: Any, accepted: dict[int, Run[Any]]) -> dict[str, set[int]]:
-    """For each effect step that may run in this graph: the rows in which it ran."""
-    from agentfleet.routing.fit import parts
-
-    found: dict[str, set[int]] = {part.name: set() for part in parts(step) if part.effect}
-    for index, run in accepted.items():
-        for record in run.steps.values():
-            if record.state == "done" and record.name in found:
-                found[record.name].add(index)
-    return found
-
-
-def _what_waits(out: Console, runs: Sequence[Run[Any]]) -> None:
-    waiting = next((run for run in runs if run.status == "waiting" and run.waiting), None)
-    if waiting is None:
-        return
-    path = waiting.waiting[0].path
-    out.print(
-        f"what waits: agentfleet show {waiting.id}; answer it yourself: agentfleet answer {waiting.id} {path} JSON; "
-        "or name a model (agentfleet.toml, or --frontier anthropic:MODEL) and: agentfleet resume"
-    )
+def _interrupt() -> None:
+    raise KeyboardInterrupt  # run_many takes up no further row, and waits for those in flight

@@ -37,7 +37,17 @@ def runs(
         found = session.ledger.runs(status, graph, limit)
     if as_json:
         for run in found:
-            print(json.dumps({"run_id": run.id, "graph": run.graph, "status": run.status, "cost": run.cost, "created": run.created}))
+            print(
+                json.dumps(
+                    {
+                        "run_id": run.id,
+                        "graph": run.graph,
+                        "status": run.status,
+                        "cost": run.cost,
+                        "created": run.created,
+                    }
+                )
+            )
         return
     table = Table()
     for name in ("run", "graph", "status", "began", "cost"):

@@ -10,16 +10,23 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from agentfleet.errors import FleetError, MissingKey, nearest
+from agentfleet.fleet.lines import FleetText
 from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet
 
 FILE = "agentfleet.toml"
+_HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
 _TOP = ("models", "tiers", "embedded")
+_TABLE = re.compile(r"^\s*\[\[?\s*tool\s*\.\s*agentfleet\s*[.\]]", re.MULTILINE)
+_PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
+
+_named: set[str] = set()
+"""Variables that models of this process name as their keys."""
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -32,7 +39,10 @@ def project_root(start: Path | None = None) -> Path:
 
 
 def _has_table(path: Path) -> bool:
-    return path.is_file() and "[tool.agentfleet" in path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return path.is_file() and _TABLE.search(path.read_text(encoding="utf-8", errors="replace")) is not None
+    except OSError:  # a parent's file that is not ours to read is not this project's
+        return False
 
 
 def current_fleet(start: Path | None = None, frontier: Sequence[str] = ()) -> Fleet:
@@ -43,49 +53,44 @@ def current_fleet(start: Path | None = None, frontier: Sequence[str] = ()) -> Fl
     named = os.environ.get("AGENTFLEET_FLEET")
     root = project_root(start)
     if named:
-        fleet = load_fleet(Path(named))
+        fleet = load_fleet(Path(named).expanduser())
     elif (root / FILE).is_file():
         fleet = load_fleet(root / FILE)
     elif _has_table(root / "pyproject.toml"):
         fleet = load_fleet(root / "pyproject.toml")
     else:
         fleet = default_fleet()
-    wanted = [*frontier, *filter(None, os.environ.get("AGENTFLEET_FRONTIER", "").split(","))]
-    return fleet.with_models([frontier_model(text) for text in wanted]) if wanted else fleet
+    given = [text.strip() for text in os.environ.get("AGENTFLEET_FRONTIER", "").split(",")]
+    return with_frontier(fleet, [*frontier, *filter(None, given)])
 
 
 def load_fleet(path: Path) -> Fleet:
     """The fleet of one file. Models of the file stand beside the embedded one unless ``embedded = false``."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         data: Any = tomllib.loads(text)
     except FileNotFoundError:
         raise FleetError(f"no such fleet file: {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FleetError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise FleetError(f"cannot read the fleet file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise FleetError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise FleetError(_malformed(path, str(error))) from None
     if path.name == "pyproject.toml":
         data = data.get("tool", {}).get("agentfleet", {})
-    return _fleet(data, _Source(path, text))
+    return _fleet(data, FleetText(path, text))
 
 
-class _Source:
-    """The text of a file, to say on which line a key stands."""
-
-    def __init__(self, path: Path, text: str) -> None:
-        self.path = path
-        self.lines = text.splitlines()
-
-    def at(self, key: str, entry: int | None = None) -> str:
-        """``file:line`` of a key, of the `entry`-th [[models]] table when given; the file alone when not found."""
-        seen = -1
-        for number, line in enumerate(self.lines, 1):
-            seen += bool(re.match(r"\s*\[\[\s*(?:tool\.agentfleet\.)?models\s*\]\]", line))
-            if (entry is None or seen == entry) and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):
-                return f"{self.path}:{number}"
-        return str(self.path)
+def _malformed(path: Path, message: str) -> str:
+    """``file:line:column`` first, as editors and terminals make it a link."""
+    found = _PLACE.search(message)
+    if found is None:
+        return f"{path}: not valid TOML: {message}"
+    return f"{path}:{found[1]}:{found[2]}: not valid TOML: {message[: found.start()]}"
 
 
-def _fleet(data: Mapping[str, Any], source: _Source) -> Fleet:
+def _fleet(data: Mapping[str, Any], source: FleetText) -> Fleet:
     for key in data:
         if key not in _TOP:
             raise FleetError(f"{source.at(key)}: unknown key {key!r}{nearest(key, _TOP)}")
@@ -96,41 +101,80 @@ def _fleet(data: Mapping[str, Any], source: _Source) -> Fleet:
     tiers = data.get("tiers", list(TIERS))
     if not isinstance(tiers, list) or not all(isinstance(tier, str) for tier in tiers):
         raise FleetError(f'{source.at("tiers")}: tiers is a list of names, e.g. ["nano", "small", "large", "frontier"]')
-    if data.get("embedded", True) is not False:
-        models = [m for m in default_fleet().models if m.name not in {n.name for n in models}] + models
-        models = [m for m in models if set(m.tiers) <= set(tiers) or m.name != default_fleet().models[0].name]
+    for index, model in enumerate(models):
+        for tier in model.tiers:
+            if tier not in tiers:
+                where = source.at("tier", index)
+                raise FleetError(f"{where}: model {model.name}: unknown tier {tier!r}{nearest(tier, tiers)}")
     try:
-        return Fleet(models, tiers)
+        return Fleet([*_embedded(data, models, tiers, source), *models], tiers)
     except FleetError as error:
         raise FleetError(f"{source.path}: {error}") from None
 
 
-def _model(entry: dict[str, Any], index: int, source: _Source) -> Model:
+def _embedded(data: Mapping[str, Any], models: Sequence[Model], tiers: Sequence[str], source: FleetText) -> list[Model]:
+    """The embedded model, unless the file says no, names one like it, or has not its tiers."""
+    wanted = data.get("embedded", True)
+    if not isinstance(wanted, bool):
+        raise FleetError(f"{source.at('embedded')}: embedded is true or false")
+    named = {model.name for model in models}
+    kept = (m for m in default_fleet().models if m.name not in named and set(m.tiers) <= set(tiers))
+    return list(kept) if wanted else []
+
+
+def _model(entry: dict[str, Any], index: int, source: FleetText) -> Model:
     name = entry.get("name", f"number {index + 1}")
     known = tuple(Model.model_fields)
     for key in entry:
         if key not in known:
             raise FleetError(f"{source.at(key, index)}: model {name}: unknown key {key!r}{nearest(key, known)}")
-    if isinstance(entry.get("tier"), list):
-        entry = {**entry, "tier": tuple(entry["tier"])}
     try:
         return Model(**entry)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = str(first["loc"][0]) if first["loc"] else "model"
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise FleetError(f"{source.at(key, index)}: model {name}, {key}: {message}") from None
+        key, message = _first(error)
+        raise FleetError(f"{source.at(key, index)}: model {name}{f', {key}' if key else ''}: {message}") from None
 
 
-def frontier_model(text: str) -> Model:
-    """``anthropic:MODEL`` or ``openai:MODEL`` from the command line, with the usual key variable."""
+def _first(error: ValidationError) -> tuple[str, str]:
+    """The first problem as (key, message). Never shows the value of `key` or `base_url`: it may be a secret."""
+    first = error.errors(include_url=False)[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "missing":
+        return key, f"is missing; write {key} = ..."
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        options = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
+        return key, f"{first['input']!r} is no {key}{nearest(first['input'], options)}"
+    return key, str(first["msg"]).removeprefix("Value error, ")
+
+
+def with_frontier(fleet: Fleet, texts: Sequence[str]) -> Fleet:
+    """The fleet with models named on the command line in its highest tier; one that stands there already stays.
+
+    Raises FleetError for anything but ``anthropic:MODEL`` and ``openai:MODEL``.
+    """
+    for text in texts:
+        new = frontier_model(text, fleet.tiers[-1])
+        if any((m.backend, m.model) == (new.backend, new.model) and fleet.tiers[-1] in m.tiers for m in fleet.models):
+            continue
+        if any(m.name == new.name for m in fleet.models):
+            new = new.model_copy(update={"name": text})
+        fleet = fleet.with_models([new])
+    return fleet
+
+
+def frontier_model(text: str, tier: str = TIERS[-1]) -> Model:
+    """``anthropic:MODEL`` or ``openai:MODEL`` from the command line, with the usual key and URL variables."""
     backend, _, model = text.partition(":")
-    if backend not in ("anthropic", "openai") or not model:
-        raise FleetError(f"--frontier {text!r}: write anthropic:MODEL or openai:MODEL")
-    url = os.environ.get(f"{backend.upper()}_BASE_URL") or None
-    return Model(
-        name=model, backend=backend, model=model, tier="frontier", key=f"env:{backend.upper()}_API_KEY", base_url=url,
-    )  # type: ignore[arg-type]  # fmt: skip
+    if backend not in _HOSTED or not model:
+        raise FleetError(f"--frontier {text!r}: write anthropic:MODEL or openai:MODEL; other models go into {FILE}")
+    variable = f"{backend.upper()}_BASE_URL"
+    key = f"env:{backend.upper()}_API_KEY"
+    url = os.environ.get(variable, "").strip() or None
+    try:
+        return Model(name=model, backend=_HOSTED[backend], model=model, tier=tier, key=key, base_url=url)
+    except ValidationError as error:
+        at, message = _first(error)
+        raise FleetError(f"--frontier {text!r}: {variable if at == 'base_url' else at}: {message}") from None
 
 
 def resolve_key(model: Model) -> str:
@@ -138,14 +182,17 @@ def resolve_key(model: Model) -> str:
     if model.key is None:
         return ""
     name = model.key.removeprefix("env:")
+    _named.add(name)
     value = os.environ.get(name, "").strip()
     if not value:
         state = "empty" if name in os.environ else "not set"
-        raise MissingKey(f"model {model.name!r} takes its key from the variable {name}, which is {state}; export {name}=…")
+        raise MissingKey(
+            f"model {model.name!r} takes its key from the variable {name}, which is {state}; export {name}=…"
+        )
     return value
 
 
 def known_secrets() -> list[str]:
-    """Values of variables that look like secrets, longest first: for redaction of what is written."""
-    found = {v for k, v in os.environ.items() if _SECRET.search(k.upper()) and len(v) >= 8}
+    """Values of variables that look like secrets or serve as keys, longest first: for redaction of what is written."""
+    found = {v for k, v in os.environ.items() if (k in _named or _SECRET.search(k.upper())) and len(v) >= 8}
     return sorted(found, key=len, reverse=True)

@@ -34,7 +34,7 @@ class Model(BaseModel):
     `price`: US dollars per million tokens {"input", "output", "cached"}, or a name of genai-prices. `timeout`: s.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
     name: str = Field(min_length=1)
     backend: Literal["llama_cpp", "openai", "anthropic", "transformers", "head", "replay", "scripted"]
@@ -61,6 +61,15 @@ class Model(BaseModel):
             raise ValueError('write a reference to an environment variable, "env:NAME", never the key itself')
         return value
 
+    @field_validator("tier")
+    @classmethod
+    def _tiers_of_models(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not value:
+            raise ValueError("name at least one tier")
+        if value == PERSON or PERSON in (value if isinstance(value, tuple) else ()):
+            raise ValueError("person is the tier of people; no model stands in it")
+        return value
+
     @field_validator("sees")
     @classmethod
     def _sees_is_a_level(cls, value: str | None) -> str | None:
@@ -74,10 +83,12 @@ class Model(BaseModel):
         if value is None:
             return value
         parts = urlsplit(value)
+        if parts.username or parts.password or parts.query:
+            raise ValueError('credentials and queries do not belong into a URL; use key = "env:NAME"')
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("write a URL with http:// or https:// and a host")
-        if parts.username or parts.password:
-            raise ValueError('credentials do not belong into a URL; use key = "env:NAME"')
+        if parts.port == 0:
+            raise ValueError("port 0 cannot be reached")
         return value
 
     @field_validator("price")
@@ -95,10 +106,6 @@ class Model(BaseModel):
     def _complete(self) -> Model:
         if self.backend in ("openai", "anthropic") and not self.model:
             raise ValueError(f'model {self.name!r} of backend {self.backend} needs model = "NAME"')
-        if not self.tiers:
-            raise ValueError(f"model {self.name!r} stands in no tier")
-        if PERSON in self.tiers:
-            raise ValueError("person is the tier of people; no model stands in it")
         return self
 
     @property
@@ -128,6 +135,8 @@ def _place_of(host: str) -> Location:
         address = ipaddress.ip_address(host)
     except ValueError:
         return "cloud"
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     if address.is_loopback:
         return "device"
     return "private" if address.is_private else "cloud"
@@ -199,7 +208,9 @@ class Fleet:
         return f"Fleet({', '.join(m.name for m in self.models)})"
 
 
-EMBEDDED = Model(name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096, concurrency=4)
+EMBEDDED = Model(
+    name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096, concurrency=4
+)
 
 
 def default_fleet() -> Fleet:

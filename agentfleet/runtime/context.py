@@ -24,6 +24,10 @@ T = TypeVar("T")
 THREADS = 32
 """Sync bodies that run at once, for each level of nesting."""
 
+MOST_PENDING = 256
+PENDING_SECONDS = 0.01
+"""Rows of free steps are handed to the writer together: waking its thread for each would cost more than the step."""
+
 Key = tuple[str, str]
 """(path, fingerprint) of a node."""
 
@@ -82,15 +86,36 @@ class RunContext:
     repeated: int = 0
     stopping: bool = False
     broken: BaseException | None = None
+    pending: list[NodeRow] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
 
     def emit(self, event: Event) -> None:
         if self.listener is not None:
             self.listener(event)
 
+    def later(self, row: NodeRow) -> None:
+        """Commit a free step's row soon, together with its neighbours: nothing waits for it but the next `commit`."""
+        self.pending.append(row)
+        if len(self.pending) >= MOST_PENDING:
+            self.commit()
+        elif self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(PENDING_SECONDS, self._late)
+
+    def _late(self) -> None:
+        self.timer = None
+        if self.pending:
+            self.commit()
+
     def commit(
         self, nodes: tuple[NodeRow, ...] = (), attempts: tuple[AttemptRow, ...] = (), finish: Finish | None = None
     ) -> Future[None]:
-        """Queue one transaction. A refused commit (taken over, disk full) stops the run."""
+        """Queue one transaction, with what is pending first. A refused commit (taken over, disk full) stops the run."""
+        if self.pending:
+            nodes = (*self.pending, *nodes)
+            self.pending.clear()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
         batch = Batch(self.id, self.epoch, nodes, attempts, finish)
         future = self.ledger.commit(redacted(batch, self.secrets) if self.secrets else batch)
         future.add_done_callback(self._committed)

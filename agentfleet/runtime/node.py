@@ -178,9 +178,12 @@ async def _finish(visit: Visit, done: Done) -> tuple[Any, Label]:
         visit.started,
         finished,
     )
-    future = context.commit((row,), () if done.accepted is None else (done.accepted,))
-    if done.durable:
-        await asyncio.wrap_future(future)
+    if done.durable or done.accepted is not None:
+        future = context.commit((row,), () if done.accepted is None else (done.accepted,))
+        if done.durable:
+            await asyncio.wrap_future(future)
+    else:
+        context.later(row)
     record = StepRecord(
         visit.path,
         "done",

@@ -6,6 +6,7 @@ No state is copied; a task is made only for a node that is ready; a branch not t
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from agentfleet.runtime.context import Blocked, Interrupted, RunContext
 
 RunNode = Callable[..., Awaitable[tuple[Any, Label]]]
 _RESULT = ""
+BREATH = 64
+"""Nodes that one task runs without giving the loop to others."""
 
 
 class Scope:
@@ -42,6 +45,7 @@ class Scope:
         self.wanted: set[str] = set()
         self.need: dict[str, int] = {}
         self.readers: dict[str, list[str]] = {}
+        self.ready: list[str] = []
         self.active: set[asyncio.Task[None]] = set()
         self.error: BaseException | None = None
         self.blocked = False
@@ -50,6 +54,8 @@ class Scope:
     async def run(self) -> tuple[Any, Label]:
         """The result and its label. Raises the first failure, Blocked when something waits, Interrupted."""
         self._want((*self.dag.roots, _RESULT))
+        for node_id in self._taken():
+            self._spawn(node_id)
         if self.active:
             try:
                 await self.idle
@@ -95,10 +101,31 @@ class Scope:
         return found
 
     def _launch(self, node_id: str) -> None:
-        if node_id == _RESULT or self.error is not None or self.context.stopping:
-            return
-        task = asyncio.get_running_loop().create_task(self._node(self.dag.nodes[node_id]))
+        if node_id != _RESULT:
+            self.ready.append(node_id)
+
+    def _taken(self) -> list[str]:
+        """What became ready since the last call; nothing once the walk is to end."""
+        ready, self.ready = self.ready, []
+        return [] if self.error is not None or self.context.stopping else ready
+
+    def _spawn(self, node_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(node_id))
         self.active.add(task)
+
+    async def _work(self, node_id: str) -> None:
+        """Run a node, then what it made ready: the first here, so that a chain is one task, others in tasks of theirs."""
+        ready = [node_id]
+        for count in itertools.count(1):
+            await self._node(self.dag.nodes[ready[0]])
+            ready = self._taken()
+            if not ready:
+                break
+            for other in ready[1:]:
+                self._spawn(other)
+            if count % BREATH == 0:
+                await asyncio.sleep(0)
+        self._ended()
 
     async def _node(self, node: Node) -> None:
         try:
@@ -120,7 +147,6 @@ class Scope:
             self.values[node.id] = value
             self.labels[node.id] = out
             self._advance(node.id)
-        self._ended()
 
     def _advance(self, node_id: str) -> None:
         for reader in self.readers.pop(node_id, ()):

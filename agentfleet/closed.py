@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel
 
 from agentfleet.errors import SchemaError
-from agentfleet.markers import bare, members
+from agentfleet.markers import Abstain, bare, members, wire_name
+
+Kind: TypeAlias = Literal["choice", "bool", "score"]
 
 MAX_OPTIONS = 255
 NONE_TEXT = "none of these"
@@ -20,7 +22,7 @@ NONE_TEXT = "none of these"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One possible answer. `value`: its JSON scalar, None for "none of these". `text`: what a model reads and writes."""
+    """One possible answer. `value`: a JSON scalar, None for "none of these". `text`: what a model reads and writes."""
 
     value: Any
     text: str
@@ -33,7 +35,7 @@ class Question:
 
     name: str
     options: tuple[Option, ...]
-    kind: Literal["choice", "bool", "score"] = "choice"
+    kind: Kind = "choice"
 
 
 def questions_of(annotation: Any, where: str) -> tuple[Question, ...]:
@@ -41,36 +43,47 @@ def questions_of(annotation: Any, where: str) -> tuple[Question, ...]:
     plain = bare(annotation)
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         found = tuple(
-            _question(name, field.annotation, f"{where}, field {name}", field.description or "")
+            _question(wire_name(name, field), field.annotation, f"{where}, field {name}")
             for name, field in plain.model_fields.items()
         )
         if not found:
             raise SchemaError(f"{where}: {plain.__name__} has no fields to decide")
         return found
-    return (_question("", annotation, where, ""),)
+    return (_question("", annotation, where),)
 
 
-def _question(name: str, annotation: Any, where: str, about: str) -> Question:
-    options: list[Option] = []
-    kinds: list[str] = []
+def _question(name: str, annotation: Any, where: str) -> Question:
+    options: dict[str, Option] = {}
+    kinds: set[Kind] = set()
     for member in members(annotation):
         more, kind = _options(member, where)
-        options += [o for o in more if o.text not in {p.text for p in options}]
-        kinds.append(kind)
+        if kind is not None:
+            kinds.add(kind)
+        for option in more:
+            _refuse_unclear(option, options.setdefault(option.text, option), where)
     if len(options) > MAX_OPTIONS:
         raise SchemaError(f"{where}: {len(options)} options; at most {MAX_OPTIONS} can be decided between")
-    kind = next((k for k in kinds if k != "none"), "choice")
-    return Question(name, tuple(options), kind)  # type: ignore[arg-type]
+    return Question(name, tuple(options.values()), kinds.pop() if len(kinds) == 1 else "choice")
 
 
-def _options(member: Any, where: str) -> tuple[list[Option], str]:
-    if member in (NoneType, None):
-        return [Option(None, NONE_TEXT)], "none"
+def _refuse_unclear(option: Option, same: Option, where: str) -> None:
+    if not isinstance(option.value, (str, int, float, bool, NoneType)):
+        raise SchemaError(f"{where}: the option {option.text!r} stands for {option.value!r}, no text or number")
+    if type(option.value) is not type(same.value) or option.value != same.value:
+        both = f"{option.value!r} and {same.value!r}"
+        raise SchemaError(f"{where}: {both} would both be called {option.text!r}; rename one")
+
+
+def _options(member: Any, where: str) -> tuple[list[Option], Kind | None]:
+    if member is NoneType:
+        return [Option(None, NONE_TEXT)], None
+    if member is Abstain:
+        raise SchemaError(f"{where}: a decision declines with None (`| None`) or below min_confidence; drop Abstain")
     if member is bool:
         return [Option(True, "yes"), Option(False, "no")], "bool"
     if get_origin(member) is Literal:
         values = get_args(member)
-        kind = "score" if all(type(v) is int for v in values) else "choice"
+        kind: Kind = "score" if all(type(v) is int for v in values) else "choice"
         return [Option(getattr(v, "value", v), option_text(v)) for v in values], kind
     if isinstance(member, type) and issubclass(member, Enum):
         kind = "score" if issubclass(member, int) else "choice"
@@ -109,7 +122,7 @@ def read_closed(questions: Sequence[Question], text: str) -> Any:
     """The JSON data of an answer written as JSON, or as the bare words of an option. Raises ValueError."""
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = text
     if len(questions) == 1 and not questions[0].name:
         return _pick(questions[0], data)

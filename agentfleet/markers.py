@@ -1,12 +1,17 @@
-"""Markers that a type may carry (`Verbatim`, `ByReference`), `Abstain`, and how a union falls into members. Floor 0."""
+"""Markers that a type may carry (`Verbatim`, `ByReference`), `Abstain`, and the parts that a type falls into. Floor 0."""
 
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from functools import lru_cache
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 
 
@@ -37,7 +42,7 @@ class ByReference:
 
 
 class Abstain:
-    """In a skill's return type (``Order | Abstain``) it lets a model decline; the step then climbs, never returns it."""
+    """In a skill's return type (``Order | Abstain``) it lets a model decline; the step climbs and never returns it."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -59,24 +64,84 @@ ABSTAINED: Final[Literal[Abstained.ABSTAINED]] = Abstained.ABSTAINED
 
 
 def bare(annotation: Any) -> Any:
-    """An annotation without its `Annotated` extras."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return annotation
+    """An annotation without its `Annotated` extras, type aliases and NewTypes."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        elif hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        else:
+            return NoneType if annotation is None else annotation
 
 
 def extras(annotation: Any) -> tuple[Any, ...]:
-    """The `Annotated` extras, outermost last."""
+    """The `Annotated` extras, those of what is aliased first; a pydantic `Field` is taken apart."""
     found: tuple[Any, ...] = ()
-    while get_origin(annotation) is Annotated:
-        annotation, *more = get_args(annotation)
-        found = (*more, *found)
-    return found
+    while annotation is not None:
+        if get_origin(annotation) is Annotated:
+            annotation, *more = get_args(annotation)
+            found = (*more, *found)
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            annotation = getattr(annotation, "__supertype__", None)
+    return tuple(part for extra in found for part in (extra.metadata if isinstance(extra, FieldInfo) else (extra,)))
+
+
+def alternatives(annotation: Any, outer: tuple[Any, ...] = ()) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The members of a union, each bare and with the extras that hold for it; a single type is its own only one."""
+    held = (*outer, *extras(annotation))
+    plain = bare(annotation)
+    if get_origin(plain) in (Union, types.UnionType):
+        return [found for part in get_args(plain) for found in alternatives(part, held)]
+    return [(plain, held)]
 
 
 def members(annotation: Any) -> list[Any]:
     """The members of a union without extras; a single type is its own only member."""
-    plain = bare(annotation)
-    if get_origin(plain) in (Union, types.UnionType):
-        return [member for part in get_args(plain) for member in members(part)]
-    return [plain]
+    return [plain for plain, _ in alternatives(annotation)]
+
+
+def wire_name(name: str, info: FieldInfo) -> str:
+    """What a model's field is called in JSON."""
+    alias = info.validation_alias or info.alias
+    return alias if isinstance(alias, str) else name
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of a model, dataclass or TypedDict: its name here and in JSON, its type, its default."""
+
+    name: str
+    wire: str
+    annotation: Any
+    extras: tuple[Any, ...] = ()
+    default: tuple[Any, ...] = ()
+
+
+@lru_cache(maxsize=512)
+def parts_of(kind: Any) -> tuple[Part, ...]:
+    """The fields of a class; none for what has no fields."""
+    if not isinstance(kind, type):
+        return ()
+    if issubclass(kind, BaseModel):
+        infos = kind.model_fields.items()
+        return tuple(
+            Part(n, wire_name(n, i), i.annotation, tuple(i.metadata), () if i.is_required() else (i.default,))
+            for n, i in infos
+        )
+    if not is_dataclass(kind) and not is_typeddict(kind):
+        return ()
+    hints = get_type_hints(kind, include_extras=True)
+    defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING} if is_dataclass(kind) else {}
+    return tuple(Part(n, n, hint, (), (defaults[n],) if n in defaults else ()) for n, hint in hints.items())
+
+
+def items_of(kind: Any) -> tuple[Any, ...]:
+    """The types of what a list, set or tuple holds."""
+    origin = get_origin(kind)
+    if not isinstance(origin, type) or not issubclass(origin, (Sequence, set, frozenset)):
+        return ()
+    return tuple(arg for arg in get_args(kind) if arg is not Ellipsis)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from agentfleet.closed import Option, Question, closed_schema, questions_of, read_closed
@@ -41,16 +41,20 @@ __all__ = [
     "ungrounded",
 ]
 
-ABSTAIN_SCHEMA = {
-    "type": "object",
-    "properties": {"abstain": {"const": True}},
-    "required": ["abstain"],
-    "additionalProperties": False,
-}
+_PLAIN = (str, int, float, bool, NoneType)
 
 
 class Invalid(ValueError):
     """A model's answer does not fit; the message is short and fit to be shown to the model."""
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_inf_nan="constants"))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":  # a model or dataclass has a config of its own
+            raise
+    return TypeAdapter(annotation)
 
 
 class Codec:
@@ -60,24 +64,31 @@ class Codec:
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
-        self.adapter: TypeAdapter[Any] = TypeAdapter(annotation)
-        self._plain = annotation in (str, int, bool, NoneType)
+        self.adapter = _adapter(annotation)
+        self._plain = any(annotation is kind for kind in _PLAIN)
 
     def dump(self, value: Any) -> str:
-        """JSON text of a value. Lone surrogates are kept as escapes, so that any str can be recorded."""
-        if self._plain and (value is None or type(value) in (str, int, bool)):
+        """JSON text of a value. Lone surrogates are kept as escapes and NaN as NaN, so that `load` gives it back."""
+        if self._plain and type(value) in _PLAIN:
             return json.dumps(value)
         try:
-            return self.adapter.dump_json(value, warnings="none").decode()
-        except (UnicodeEncodeError, ValueError):
-            return json.dumps(self.adapter.dump_python(value, mode="json", warnings="none"))
+            text = self.adapter.dump_json(value, warnings="none").decode()
+        except ValueError:  # a lone surrogate
+            text = "null"
+        # pydantic writes NaN and infinity as null, which would not come back: look closer where a null stands
+        return json.dumps(self.adapter.dump_python(value, mode="json", warnings="none")) if "null" in text else text
 
     def load(self, text: str) -> Any:
         """The value that a JSON text stands for."""
-        return self.adapter.validate_python(json.loads(text)) if "\\ud" in text else self.adapter.validate_json(text)
+        try:
+            return self.adapter.validate_json(text)
+        except ValidationError as error:
+            if "\\ud" not in text or error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+                raise
+        return self.adapter.validate_python(json.loads(text))  # lone surrogates, which strict JSON does not know
 
     def check(self, value: Any) -> Any:
-        """The value, validated (and converted where pydantic converts)."""
+        """The value, validated and converted where pydantic converts."""
         if self._plain and type(value) is self.annotation:
             return value
         return self.adapter.validate_python(value)
@@ -115,26 +126,32 @@ class Output:
     def parse(self, text: str) -> Any:
         """The value a model's raw text stands for, or `ABSTAINED`. Raises Invalid."""
         if self.kind == "text":
-            return self._text(text)
+            return self._text(text.strip())
         if self.kind == "closed":
             try:
                 return self._validated(read_closed(self.questions, text))
             except ValueError as error:
                 raise Invalid(str(error)) from None
         data = strict_json(text)
-        if data == {"abstain": True} and Abstain in members(self.type):
-            return ABSTAINED
-        return self._validated(data)
+        return ABSTAINED if self._declines(data) else self._validated(data)
 
     def dump(self, value: Any) -> str:
         """JSON text of a value."""
         return codec(self.type).dump(value)
 
-    def _text(self, text: str) -> str:
-        stripped = text.strip()
-        if not stripped:
+    def _text(self, text: str) -> Any:
+        if not text:
             raise Invalid("the answer is empty; write the text that was asked for")
-        return stripped
+        if text.startswith("{") and Abstain in members(self.type):
+            try:
+                if self._declines(json.loads(text)):
+                    return ABSTAINED
+            except (ValueError, RecursionError):  # text that happens to begin with a bracket
+                pass
+        return text if self.type is str else self._validated(text)
+
+    def _declines(self, data: Any) -> bool:
+        return bool(data == {"abstain": True}) and Abstain in members(self.type)
 
     def _validated(self, data: Any) -> Any:
         try:
@@ -195,19 +212,12 @@ def output_of(annotation: Any, *, where: str, closed: bool = False) -> Output:
     if closed:
         questions = questions_of(annotation, where)
         return Output("closed", annotation, closed_schema(questions), questions)
-    plain = [m for m in members(annotation) if m is not Abstain]
-    if plain == [str]:
-        return Output("text", annotation, {"type": "string"})
     try:
-        adapter = codec(annotation).adapter
-        schema = bounded(adapter.json_schema(mode="validation"), where)
+        schema = bounded(codec(annotation).adapter.json_schema(mode="validation"), where)
     except SchemaError as error:
         raise SchemaError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
     except PydanticUserError as error:
         raise SchemaError(f"{where}: {annotation!r} has no JSON Schema: {str(error).splitlines()[0]}") from None
+    if [m for m in members(annotation) if m is not Abstain] == [str] and not {"pattern", "format"} & set(schema):
+        return Output("text", annotation, {"type": "string"})
     return Output("json", annotation, schema)
-
-
-def literal_values(annotation: Any) -> tuple[Any, ...]:
-    """The members of a Literal."""
-    return get_args(annotation)

@@ -50,18 +50,23 @@ class State:
 state = State()
 
 
-@app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show whole tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    """Agent workflows that use the right model for each step."""
-    state.debug = debug
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from agentfleet import __version__
 
         print(f"agentfleet {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show whole tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Agent workflows that use the right model for each step."""
+    state.debug = debug
 
 
 def chosen_fleet(frontier: Sequence[str] | None = None, fleet: Path | None = None) -> Fleet:

@@ -11,8 +11,8 @@ import typer
 from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
 from agentfleet.cli.find import find_graph, graph_names
-from agentfleet.errors import AgentfleetError
-from agentfleet.fleet.config import project_root
+from agentfleet.errors import MissingKey
+from agentfleet.fleet.config import project_root, resolve_key
 from agentfleet.fleet.model import Fleet
 
 
@@ -47,12 +47,20 @@ def check(
 
 def _problems(name: str, root: Path, fleet: Fleet) -> list[str]:
     from agentfleet.graph.check import retrace_problems
-    from agentfleet.routing.fit import check_fit
+    from agentfleet.routing.fit import label_problems, tier_problems
 
     step = find_graph(name, root)
     problems = retrace_problems(step) if step.kind == "graph" else []
-    try:
-        check_fit(step, fleet)
-    except AgentfleetError as error:
-        problems.append(str(error))
-    return problems
+    tiers = list(tier_problems(step, fleet))
+    labels = [] if tiers else label_problems(step, fleet)  # without its tiers a ladder has no models to ask about
+    return [*problems, *tiers, *labels, *_key_problems(fleet)]
+
+
+def _key_problems(fleet: Fleet) -> list[str]:
+    found = []
+    for model in fleet.models:
+        try:
+            resolve_key(model)
+        except MissingKey as error:
+            found.append(str(error))
+    return found

@@ -33,18 +33,21 @@ def find_graph(name: str, root: Path) -> Any:
 def _by_name(name: str, root: Path) -> Any:
     own = root / "graphs" / f"{name}.py"
     if own.is_file():
-        return only(importlib.import_module(f"graphs.{name}") if _is_ours(root) else load_file(own), name)
+        return only(_own_module(name, own), name)
     if name in stock_names():
         return only(importlib.import_module(f"agentfleet.stock.graphs.{name}"), name)
     known = graph_names(root)
     raise UnknownName(f"no graph {name!r} in {root / 'graphs'} or in the stock{nearest(name, known)}")
 
 
-def _is_ours(root: Path) -> bool:
-    """Does ``import graphs`` mean this project's folder?"""
-    found = importlib.util.find_spec("graphs")
-    places = list(found.submodule_search_locations or ()) if found else []
-    return str(root / "graphs") in places
+def _own_module(name: str, path: Path) -> ModuleType:
+    """``graphs.NAME`` where that means this project's file, as its other modules import it; else the file by itself."""
+    spec = importlib.util.find_spec("graphs")
+    if spec is not None and str(path.parent) in (spec.submodule_search_locations or ()):
+        module = importlib.import_module(f"graphs.{name}")
+        if module.__file__ == str(path):
+            return module
+    return load_file(path)
 
 
 def graph_names(root: Path) -> list[str]:
@@ -57,6 +60,15 @@ def stock_names() -> list[str]:
     """Names of the graphs that come with the package."""
     package = importlib.import_module("agentfleet.stock.graphs")
     return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_"))
+
+
+def stock_example(name: str) -> Path | None:
+    """A sample file that comes with the package (in a checkout: of its top-level folder), None when there is none."""
+    package = Path(importlib.import_module("agentfleet.stock").__file__ or "").parent
+    for folder in (package / "examples", package.parents[1] / "examples"):
+        if (folder / name).is_file():
+            return folder / name
+    return None
 
 
 def only(module: ModuleType, name: str) -> Any:

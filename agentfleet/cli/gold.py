@@ -26,7 +26,11 @@ def gold_path(inputs: Path | None, named: Path | None) -> Path | None:
 def read_gold(path: Path) -> list[dict[str, Any]]:
     """The rows of a gold file. Raises UsageError that names the line."""
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 rows.append(dict(json.loads(line)))
@@ -60,6 +64,8 @@ def _held(run: Run[Any], place: str) -> Any:
 
 
 def _same(held: Any, wanted: Any) -> bool:
+    if isinstance(held, bool) or isinstance(wanted, bool):
+        return held is wanted
     if isinstance(held, (int, float)) and isinstance(wanted, (int, float)):
         return abs(held - wanted) < 0.005
     return bool(held == wanted)

@@ -13,7 +13,7 @@ import typer
 
 from agentfleet.cli import render
 from agentfleet.cli.app import Json, app
-from agentfleet.cli.find import stock_names
+from agentfleet.cli.find import stock_example, stock_names
 from agentfleet.errors import UnknownName, UsageError, nearest
 
 _IMPORT = re.compile(r"agentfleet\.stock\.(skills|graphs)\b")
@@ -104,22 +104,13 @@ def _needed(text: str, skills: Path) -> list[str]:
 
 def _samples(graph: str, folder: Path) -> None:
     """The first mails of the sample inbox, for the support desk."""
-    source = sample_inbox()
+    source = stock_example("inbox.jsonl")
     if graph != "support_desk" or source is None:
         return
     (folder / "examples").mkdir(exist_ok=True)
     for name in ("inbox.jsonl", "inbox.gold.jsonl"):
         lines = (source.parent / name).read_text(encoding="utf-8").split("\n")[:8]
         (folder / "examples" / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def sample_inbox() -> Path | None:
-    """The sample inbox of the package, or of its source checkout."""
-    package = Path(import_module("agentfleet").__path__[0])
-    for place in (package / "stock" / "examples", package.parent / "examples"):
-        if (place / "inbox.jsonl").is_file():
-            return place / "inbox.jsonl"
-    return None
 
 
 def _first_command(graph: str, folder: Path) -> str:

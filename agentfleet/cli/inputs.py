@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agentfleet.cli.find import stock_example
 from agentfleet.errors import InputError, UsageError, nearest
 
 
@@ -27,7 +28,15 @@ def read_rows(step: Any, path: Path | None, given: Sequence[str]) -> list[Row]:
         return [_bound(step, 0, dict(_pair(step, text) for text in given), "the arguments")]
     if given:
         raise UsageError("give --inputs or --input, not both")
+    path = at_hand(path)
     return [_line(step, number, text, path) for number, text in enumerate(_lines(path), 1) if text.strip()]
+
+
+def at_hand(path: Path) -> Path:
+    """The file itself; for ``examples/NAME`` that is not here, the sample of that name that comes with the package."""
+    if path.parent == Path("examples") and not path.exists():
+        return stock_example(path.name) or path
+    return path
 
 
 def _lines(path: Path) -> list[str]:

@@ -15,7 +15,7 @@ from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Frontier, Json, app, draining, opened
 from agentfleet.cli.find import find_graph
 from agentfleet.cli.gold import gold_path, read_gold
-from agentfleet.cli.inputs import Row, read_rows
+from agentfleet.cli.inputs import Row, at_hand, read_rows
 from agentfleet.cli.summary import print_summary
 from agentfleet.errors import InputError
 from agentfleet.fleet.config import project_root
@@ -58,7 +58,7 @@ def run(
     rows = read_rows(step, inputs, given or [])[:limit]
     if inputs is None and rows[0].problem:
         raise InputError(rows[0].problem)
-    known = gold_path(inputs, gold)
+    known = gold_path(None if inputs is None else at_hand(inputs), gold)
     right_answers = read_gold(known) if known is not None else []
     with opened(frontier, fleet) as session:
         batch = _Batch(step.name, rows, as_json, render.console(), render.console(to_stderr=True))

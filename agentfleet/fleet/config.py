@@ -21,6 +21,9 @@ from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet
 FILE = "agentfleet.toml"
 _HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
 _TOP = ("models", "tiers", "embedded")
+_BACKENDS = ("llama_cpp", "openai", "anthropic")
+"""What a fleet file can name; heads are made from examples, replay and scripted models in code."""
+
 _TABLE = re.compile(r"^\s*\[\[?\s*tool\s*\.\s*agentfleet\s*[.\]]", re.MULTILINE)
 _PLACE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD)$")
@@ -101,15 +104,26 @@ def _fleet(data: Mapping[str, Any], source: FleetText) -> Fleet:
     tiers = data.get("tiers", list(TIERS))
     if not isinstance(tiers, list) or not all(isinstance(tier, str) for tier in tiers):
         raise FleetError(f'{source.at("tiers")}: tiers is a list of names, e.g. ["nano", "small", "large", "frontier"]')
-    for index, model in enumerate(models):
-        for tier in model.tiers:
-            if tier not in tiers:
-                where = source.at("tier", index)
-                raise FleetError(f"{where}: model {model.name}: unknown tier {tier!r}{nearest(tier, tiers)}")
+    _agree(models, tiers, source)
     try:
         return Fleet([*_embedded(data, models, tiers, source), *models], tiers)
     except FleetError as error:
         raise FleetError(f"{source.path}: {error}") from None
+
+
+def _agree(models: Sequence[Model], tiers: Sequence[str], source: FleetText) -> None:
+    """Names stand once and tiers exist; `Fleet` asks the same, but does not know the lines."""
+    seen: set[str] = set()
+    for index, model in enumerate(models):
+        if model.name in seen:
+            raise FleetError(
+                f"{source.at('name', index)}: two models are named {model.name!r}; names tell models apart"
+            )
+        seen.add(model.name)
+        for tier in model.tiers:
+            if tier not in tiers:
+                where = source.at("tier", index)
+                raise FleetError(f"{where}: model {model.name}: unknown tier {tier!r}{nearest(tier, tiers)}")
 
 
 def _embedded(data: Mapping[str, Any], models: Sequence[Model], tiers: Sequence[str], source: FleetText) -> list[Model]:
@@ -129,10 +143,17 @@ def _model(entry: dict[str, Any], index: int, source: FleetText) -> Model:
         if key not in known:
             raise FleetError(f"{source.at(key, index)}: model {name}: unknown key {key!r}{nearest(key, known)}")
     try:
-        return Model(**entry)
+        model = Model(**entry)
     except ValidationError as error:
         key, message = _first(error)
         raise FleetError(f"{source.at(key, index)}: model {name}{f', {key}' if key else ''}: {message}") from None
+    if model.backend not in _BACKENDS:
+        where = source.at("backend", index)
+        raise FleetError(f"{where}: model {name}: a fleet file names {', '.join(_BACKENDS)}; not {model.backend!r} yet")
+    if model.backend == "llama_cpp" and model.model not in ("", "embedded"):
+        weights = source.path.parent / Path(model.model).expanduser()  # as the file means it, wherever one stands
+        return model.model_copy(update={"model": str(weights.absolute())})
+    return model
 
 
 def _first(error: ValidationError) -> tuple[str, str]:
@@ -178,7 +199,10 @@ def frontier_model(text: str, tier: str = TIERS[-1]) -> Model:
 
 
 def resolve_key(model: Model) -> str:
-    """The key of a model from the environment; "" for a model that names none. Raises MissingKey, never with the key."""
+    """The key of a model from the environment; "" for a model that names none.
+
+    Raises MissingKey, which names variable and model and never holds the key.
+    """
     if model.key is None:
         return ""
     name = model.key.removeprefix("env:")

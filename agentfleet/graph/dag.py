@@ -154,6 +154,7 @@ def reads(expr: Expr) -> Iterator[str]:
 
 
 def has_when(expr: Expr) -> bool:
+    """Does an expression branch anywhere?"""
     return isinstance(expr, When) or any(has_when(child) for child in children(expr))
 
 

@@ -11,7 +11,7 @@ from agentfleet.errors import SchemaError, TraceError
 from agentfleet.graph import types
 from agentfleet.graph.lint import lint_graph, lint_skill
 from agentfleet.graph.plan import Plan
-from agentfleet.graph.signature import Signature, place, read_class, read_signature
+from agentfleet.graph.signature import Signature, constructor, place, read_class, read_signature
 from agentfleet.graph.skill import instruction_of
 from agentfleet.graph.step import Graph, Kind, Planner, Step
 from agentfleet.graph.trace import current
@@ -27,7 +27,12 @@ Prompt: TypeAlias = str | Path | None
 
 
 def extract(
-    *, tier: str, up_to: str | None = None, prompt: Prompt = None, examples: Examples = None, releases: str | None = None
+    *,
+    tier: str,
+    up_to: str | None = None,
+    prompt: Prompt = None,
+    examples: Examples = None,
+    releases: str | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
     """A skill that reads fields out of its inputs: the return type is what is filled.
 
@@ -38,7 +43,12 @@ def extract(
 
 
 def summarise(
-    *, tier: str, up_to: str | None = None, prompt: Prompt = None, examples: Examples = None, releases: str | None = None
+    *,
+    tier: str,
+    up_to: str | None = None,
+    prompt: Prompt = None,
+    examples: Examples = None,
+    releases: str | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
     """A skill that writes text, or a model with text in it. Parameters as in `extract`."""
     return lambda fn: _skill("summarise", fn, tier, up_to, prompt, examples, releases)
@@ -77,8 +87,10 @@ def plan(
     def decorate(fn: Callable[P, Plan[T]]) -> Planner[P, T]:
         signature = _skill_signature(fn)
         if types.origin(signature.returns) is not Plan:
-            raise TraceError(f"{_name(fn)}: a planner returns Plan[T], not {types.describe(signature.returns)}.{place(fn)}")
+            got = types.describe(signature.returns)
+            raise TraceError(f"{_name(fn)}: a planner returns Plan[T], not {got}.{place(fn)}")
         _check_tools(_name(fn), tools, at_most, fn)
+        _check_result(_name(fn), tools, signature.returns, fn)
         common = _common(fn, tier, up_to, prompt, examples, releases)
         return Planner("plan", fn, signature, tools=tools, at_most=at_most, **common)
 
@@ -95,6 +107,15 @@ def _check_tools(name: str, tools: Sequence[Any], at_most: int, fn: Any) -> None
     twice = [n for n in names if names.count(n) > 1]
     if twice:
         raise TraceError(f"{name}: two tools are called {twice[0]!r}; rename one.{place(fn)}")
+
+
+def _check_result(name: str, tools: Sequence[Step[..., Any]], returns: Any, fn: Any) -> None:
+    """Some tool must return what the plan is to yield (or a member of it, where that is a list)."""
+    wanted = (types.arguments(returns) or (Any,))[0]
+    parts = [wanted, types.element(wanted)] if types.origin(wanted) is list else [wanted]
+    if not any(types.assignable(tool.returns, part) for tool in tools for part in parts):
+        have = ", ".join(f"{tool.name} -> {types.describe(tool.returns)}" for tool in tools)
+        raise TraceError(f"{name}: no tool returns {types.describe(wanted)}, so no plan can ({have}).{place(fn)}")
 
 
 class StepDecorator(Protocol):
@@ -131,7 +152,11 @@ def step_of(fn: Any, effect: bool, releases: str | None) -> Step[..., Any]:
         raise TraceError(f"@step marks a function or a class, not {type(fn).__name__}")
     _check_level(releases, _name(fn))
     if isinstance(fn, type):
-        return Step("step", fn, Signature(read_class(fn), fn, False), effect=effect, releases=releases)
+        fields = Signature(read_class(fn), fn, False)
+        _recordable(fields, fn)
+        return Step("step", constructor(fn), fields, effect=effect, releases=releases)
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TraceError(f"{_name(fn)}: a step gives one value; return a list instead of yield.{place(fn)}")
     signature = read_signature(fn, _name(fn))
     refuse_closure(fn, _name(fn), current.get())
     _recordable(signature, fn)
@@ -154,14 +179,14 @@ def graph(fn: Callable[P, R]) -> Graph[P, R]:
     if inspect.iscoroutinefunction(fn):
         raise TraceError(f"{name}: a graph is traced, not awaited: write def.{place(fn)}")
     signature = read_signature(fn, name, "graph")
-    refuse_closure(fn, name, current.get())
+    refuse_closure(fn, name, current.get(), wires=True)
     lint_graph(fn, name)
     made: Graph[P, R] = Graph("graph", fn, signature)
     made.dag = trace_graph(fn, name, signature)
     return made
 
 
-def _skill(
+def _skill(  # its return is Any: the decorators' own signatures say what P and R are
     kind: Kind,
     fn: Any,
     tier: str,
@@ -170,7 +195,7 @@ def _skill(
     examples: Examples,
     releases: str | None,
     min_confidence: float | None = None,
-) -> Step[..., Any]:
+) -> Any:
     signature = _skill_signature(fn)
     common = _common(fn, tier, up_to, prompt, examples, releases)
     made: Step[..., Any] = Step(kind, fn, signature, min_confidence=min_confidence, **common)
@@ -207,9 +232,8 @@ def _common(
 
 
 def _check_level(level: str | None, name: str) -> None:
-    if level is not None:
-        if level not in LEVELS:
-            raise TraceError(f"{name}: releases={level!r} is no label level; known: {', '.join(LEVELS)}")
+    if level is not None and level not in LEVELS:
+        raise TraceError(f"{name}: releases={level!r} is no label level; known: {', '.join(LEVELS)}")
 
 
 def _name(fn: Any) -> str:

@@ -41,7 +41,7 @@ def load_examples(step: Step[..., Any], given: Given, path: Path | None) -> tupl
     """The examples, checked. Raises InputError with file and line."""
     if path is not None:
         return tuple(_read(step, path))
-    if given is None:
+    if given is None or isinstance(given, (str, Path)):
         return ()
     rows = list(given)
     return tuple(_checked(step, f"{step.name}, examples[{i}]", *_pair(step, i, row)) for i, row in enumerate(rows))

@@ -4,7 +4,7 @@ body are the same. Tier, model and options do not count. Built at first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from agentfleet.graph import types
 from agentfleet.graph.examples import examples_digest
@@ -30,11 +30,8 @@ def _markers(annotation: Any, seen: set[Any]) -> str:
     """Names of the classes in `Annotated`, of fields too: `Verbatim` changes what is asked, and is in no schema."""
     from pydantic import BaseModel
 
-    names = sorted(type(extra).__name__ for extra in getattr(annotation, "__metadata__", ()))
-    inner = [_markers(part, seen) for part in getattr(annotation, "__args__", ())]
-    origin = getattr(annotation, "__origin__", None)
-    if isinstance(origin, type) and getattr(annotation, "__metadata__", ()):
-        inner.append(_markers(origin, seen))
+    names = sorted(type(extra).__name__ for extra in getattr(annotation, "__metadata__", None) or ())
+    inner = [_markers(part, seen) for part in get_args(annotation)]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
         seen.add(annotation)
         for name, info in annotation.model_fields.items():
@@ -65,7 +62,7 @@ def base_fingerprint(step: Step[..., Any]) -> str:
 
 def _schemas(step: Step[..., Any]) -> list[str]:
     inputs = [f"{p.name}{'*' if p.by_reference else ''} {schema_text(p.annotation)}" for p in step.params]
-    return [*inputs, schema_text(step.returns)]
+    return [*inputs, schema_text(step.declared)]
 
 
 def _dag_parts(step: Any) -> list[Any]:

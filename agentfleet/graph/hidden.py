@@ -11,6 +11,8 @@ from agentfleet.graph.trace import Traced
 
 _PLAIN = (str, int, float, bool, type(None), bytes, complex)
 _DEPTH = 12
+_MOST = 20_000
+"""Objects looked at in one search: data of that size is not written inside a graph."""
 
 
 def find(value: Any) -> tuple[Traced, Any] | None:
@@ -24,7 +26,7 @@ def _find(value: Any, owner: Any, depth: int, seen: set[int]) -> tuple[Traced, A
         return None
     if kind is Traced:
         return value, owner
-    if id(value) in seen or isinstance(value, (type, ModuleType)):
+    if len(seen) > _MOST or id(value) in seen or isinstance(value, (type, ModuleType)):
         return None
     seen.add(id(value))
     holder = owner if kind in (list, tuple, dict, set, frozenset) and owner is not None else value
@@ -77,9 +79,9 @@ def _captured(fn: Any) -> Iterator[Any]:
 
 def closed_over(fn: Any) -> Traced | None:
     """A traced value that a function has in its closure or defaults, also in a list or model there."""
-    if getattr(fn, "__closure__", None) is None and getattr(fn, "__defaults__", None) is None:
-        if getattr(fn, "__kwdefaults__", None) is None and not isinstance(fn, functools.partial):
-            return None
+    held = (getattr(fn, name, None) for name in ("__closure__", "__defaults__", "__kwdefaults__"))
+    if not any(held) and not isinstance(fn, functools.partial):
+        return None
     for part in _parts(fn):
         found = find(part)
         if found is not None:

@@ -74,11 +74,11 @@ def _may_be_traced(node: ast.expr, local: set[str]) -> bool:
 def _problem(node: ast.AST, local: set[str]) -> str:
     if isinstance(node, ast.Compare):
         return _identity(node, local)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _QUESTIONS:
-        if node.args and _may_be_traced(node.args[0], local):
-            return _answered(f"{node.func.id}(...)")
-    if isinstance(node, ast.Match):
-        return _match(node)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+        asks = node.func.id in _QUESTIONS and _may_be_traced(node.args[0], local)
+        return _answered(f"{node.func.id}(...)") if asks else ""
+    if isinstance(node, ast.pattern):
+        return _pattern(node)
     if isinstance(node, (ast.Try, ast.TryStar)):
         return (
             '"try" is over before the graph runs, so it catches nothing of a step. Handle the error inside a @step,'
@@ -105,13 +105,12 @@ def _identity(node: ast.Compare, local: set[str]) -> str:
     return ""
 
 
-def _match(node: ast.Match) -> str:
-    for case in node.cases:
-        for pattern in ast.walk(case.pattern):
-            if isinstance(pattern, ast.MatchClass):
-                return _answered(f"match {ast.unparse(pattern.cls)}()")
-            if isinstance(pattern, ast.MatchSingleton):
-                return _answered(f"match {pattern.value}")
-            if isinstance(pattern, (ast.MatchSequence, ast.MatchMapping)):
-                return _answered("match " + ("[...]" if isinstance(pattern, ast.MatchSequence) else "{...}"))
+def _pattern(node: ast.AST) -> str:
+    """A case that asks what a value is (one that compares with ``==`` is refused while tracing)."""
+    if isinstance(node, ast.MatchClass):
+        return _answered(f"match {ast.unparse(node.cls)}()")
+    if isinstance(node, ast.MatchSingleton):
+        return _answered(f"match {node.value}")
+    if isinstance(node, (ast.MatchSequence, ast.MatchMapping)):
+        return _answered("match " + ("[...]" if isinstance(node, ast.MatchSequence) else "{...}"))
     return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 from agentfleet.errors import UsageError
 
@@ -39,6 +39,23 @@ class OnFail(Enum):
     RAISE = "raise"
     BEST = "best"
     WAIT = "wait"
+
+
+class Chosen(TypedDict, total=False):
+    """The options that ``using`` takes beside `on_fail`, for type checkers. Meanings and units: `Options`."""
+
+    name: str
+    tier: str
+    model: str
+    fleet: Any
+    key: str
+    priority: int
+    deadline: float
+    budget: float
+    tries: int
+    climb_on_refusal: bool
+    queue: str
+    delay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +102,8 @@ def _problem(name: str, value: Any) -> str:
         return "write a whole number of attempts per rung, 1 or more"
     if name == "priority" and type(value) is not int:
         return "write a whole number; low runs first"
-    if name in ("deadline", "budget", "delay"):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-            return f"write a number of {'US dollars' if name == 'budget' else 'seconds'}, 0 or more"
+    if name in ("deadline", "budget", "delay") and (type(value) not in (int, float) or not value >= 0):
+        return f"write a number of {'US dollars' if name == 'budget' else 'seconds'}, 0 or more"
     if name == "climb_on_refusal" and type(value) is not bool:
         return "write True or False"
     return ""

@@ -7,6 +7,7 @@ again when it is carried out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
@@ -14,15 +15,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_origin
 from pydantic import GetCoreSchemaHandler, ValidationError
 from pydantic_core import core_schema
 
-from agentfleet.errors import PlanError, nearest
+from agentfleet.errors import PlanError, UsageError, nearest
 from agentfleet.graph import types
 from agentfleet.graph.dag import Const, Dag, Expr, Field, Input, Node, Out, Pack, reads
 
 if TYPE_CHECKING:
+    from agentfleet.graph.signature import Param
     from agentfleet.graph.step import Step
     from agentfleet.schema import Output
 
 T = TypeVar("T")
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,20 @@ class Plan(Generic[T]):
         return sum(one.tool == step.name for one in self.steps)
 
     def uses(self, step: Step[..., Any], argument: str) -> list[Any]:
-        """What a tool is given for an argument, use by use: values; a reference to an input is looked up."""
-        found = [one.arguments.get(argument) for one in self.steps if one.tool == step.name]
-        return [self._looked_up(value) for value in found]
+        """What a tool is given for an argument, use by use, as JSON data: a value, its default, or what a reference to
+        an input stands for; a reference to another step's result stays ``{"ref": path}``.
+
+        Raises UsageError for an argument that the tool does not have.
+        """
+        params = {param.name: param for param in step.params}
+        if argument not in params:
+            raise UsageError(f"{step.name} has no argument {argument!r}{nearest(argument, params)}")
+        return [self._given(params[argument], one.arguments) for one in self.steps if one.tool == step.name]
+
+    def _given(self, param: Param, arguments: Mapping[str, Any]) -> Any:
+        if param.name in arguments:
+            return self._looked_up(arguments[param.name])
+        return None if param.required else json.loads(param.codec.dump(param.make_default()))
 
     def _looked_up(self, value: Any) -> Any:
         if not is_reference(value):
@@ -72,11 +86,14 @@ class Plan(Generic[T]):
         try:
             steps = tuple(PlanStep(str(s["id"]), str(s["tool"]), dict(s.get("with", {}))) for s in data["steps"])
             result = data["result"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise PlanError(f"a plan is {{steps: [{{id, tool, with}}], result}}; {error!r} is missing or wrong") from None
-        if not isinstance(result, (str, list)):
+            inputs = dict(data.get("inputs", {}))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            wrong = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise PlanError(f"a plan is {{steps: [{{id, tool, with}}], result}}: {wrong}") from None
+        ids = [result] if isinstance(result, str) else result
+        if not isinstance(ids, (list, tuple)) or not all(isinstance(one, str) for one in ids):
             raise PlanError("result is the id of a step, or a list of ids")
-        return Plan(steps, result if isinstance(result, str) else tuple(result), dict(data.get("inputs", {})))
+        return Plan(steps, result if isinstance(result, str) else tuple(ids), inputs)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -100,8 +117,9 @@ def is_reference(value: Any) -> bool:
 
 
 def planned_type(planner: Step[..., Any]) -> Any:
-    """The T of a planner's ``Plan[T]``."""
-    return (get_args(planner.returns) or (Any,))[0]
+    """The T of a planner's ``Plan[T]`` (a default answer may stand beside the plan)."""
+    plans = [member for member in types.members(planner.returns) if get_origin(member) is Plan]
+    return get_args(plans[0])[0] if plans else Any
 
 
 def plan_output(planner: Step[..., Any], inputs: Mapping[str, Any]) -> Output:
@@ -147,8 +165,11 @@ class _Compiler:
         self.tools = {tool.name: tool for tool in planner.tools}
         self.inputs = {p.name: types.bare(p.annotation) for p in planner.params}
         self.nodes: dict[str, Node] = {}
+        self.behind: dict[str, set[str]] = {}
 
     def add(self, step: PlanStep) -> None:
+        if _ID.fullmatch(step.id) is None:
+            raise PlanError(f"{step.id[:40]!r} is no id; use s1, s2, ...")
         if step.id in self.nodes or step.id in self.inputs:
             raise PlanError(f"the id {step.id!r} is used twice; give each step an id of its own")
         tool = self.tools.get(step.tool)
@@ -164,9 +185,21 @@ class _Compiler:
                 bindings[name] = self.argument(step, param, step.arguments[name])
             elif param.required:
                 raise PlanError(f"step {step.id}: {tool.name} needs {name}")
-        self.nodes[step.id] = Node(step.id, tool, bindings, tool.line, tool.file)
+        self.nodes[step.id] = Node(step.id, tool, bindings, tool.line, tool.file, self.order(step.id, tool, bindings))
 
-    def argument(self, step: PlanStep, param: Any, value: Any) -> Expr:
+    def order(self, node_id: str, tool: Step[..., Any], bindings: Mapping[str, Expr]) -> tuple[str, ...]:
+        """What an effect waits for without reading it: all earlier steps, so that it happens when the plan says."""
+        read = {name for expr in bindings.values() for name in reads(expr)}
+        behind = read.union(*(self.behind[name] for name in read))
+        after = []
+        for earlier in reversed(self.nodes) if tool.has_effects else ():
+            if earlier not in behind:
+                after.append(earlier)
+                behind |= {earlier, *self.behind[earlier]}
+        self.behind[node_id] = behind
+        return tuple(reversed(after))
+
+    def argument(self, step: PlanStep, param: Param, value: Any) -> Expr:
         where = f"step {step.id}, {param.name}"
         if is_reference(value):
             expr, kind = self.point(value["ref"], where)
@@ -179,7 +212,8 @@ class _Compiler:
         try:
             return Const(param.codec.load(json.dumps(value)))
         except ValidationError as error:
-            raise PlanError(f"{where}: {error.errors(include_url=False)[0]['msg']}") from None
+            found = error.errors(include_url=False)[0]
+            raise PlanError(f"{'.'.join([where, *map(str, found['loc'])])}: {found['msg']}") from None
 
     def point(self, path: str, where: str) -> tuple[Expr, Any]:
         """The expression and type of a path. A value that is None may not be pointed at."""
@@ -200,23 +234,31 @@ class _Compiler:
         for part in fields:
             try:
                 kind = types.field_type(kind, part, path)
-            except (types.NoField, Exception) as error:
+            except types.NoField as error:
                 raise PlanError(f"{where}: {path}: {error}") from None
             expr = Field(expr, part)
-        if fields and name in self.inputs and self._value(path) is None:
-            raise PlanError(f"{where}: {path} is None; there is nothing to point at")
-        return expr, present(kind) if name in self.inputs else kind
+            if name in self.inputs and self.is_none(expr):
+                raise PlanError(f"{where}: {path} is None; there is nothing to point at")
+            kind = present(kind) if name in self.inputs else kind
+        return expr, kind
 
-    def _value(self, path: str) -> Any:
-        held: Any = self.plan.inputs
-        for part in path.split("."):
-            held = held.get(part) if isinstance(held, Mapping) else None
-        return held
+    def is_none(self, expr: Expr) -> bool:
+        """Is what an expression over the planner's inputs stands for known to be None?"""
+        names: list[str] = []
+        while isinstance(expr, Field):
+            names.append(expr.name)
+            expr = expr.of
+        held: Any = self.plan.inputs[expr.name] if isinstance(expr, Input) else self
+        for name in reversed(names):
+            if not isinstance(held, Mapping) or name not in held:
+                return False  # a property or an item: known only when it is evaluated
+            held = held[name]
+        return held is None
 
     def finish(self) -> Dag:
         result = self._result()
         read = set(reads(result)) | {r for n in self.nodes.values() for e in n.bindings.values() for r in reads(e)}
-        idle = [n.id for n in self.nodes.values() if n.id not in read and not n.step.effect]
+        idle = [n.id for n in self.nodes.values() if n.id not in read and not n.step.has_effects]
         if idle:
             raise PlanError(f"nothing reads {', '.join(idle)}; leave it out, or point at its result")
         roots = tuple(n.id for n in self.nodes.values() if n.id not in read)
@@ -251,7 +293,8 @@ def list_item(annotation: Any) -> Any | None:
 
 def present(annotation: Any) -> Any:
     """A type without its None: what is pointed at is there."""
-    return types.union(*[m for m in types.members(annotation) if m not in (None, type(None))])
+    kept = [member for member in types.members(annotation) if member is not types.NONE]
+    return types.union(*kept) if kept else types.NONE
 
 
 def offered(planner: Step[..., Any], inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -262,6 +305,10 @@ def offered(planner: Step[..., Any], inputs: Mapping[str, Any]) -> Iterator[tupl
             continue
         kind = present(types.bare(param.annotation))
         yield param.name, kind
-        for name, part in types.fields_of(type(value)).items():
+        for name in types.fields_of(type(value)):
+            try:
+                part = types.field_type(kind, name, param.name)
+            except types.NoField:  # a field of one member of a union only
+                continue
             if getattr(value, name, None) is not None:
                 yield f"{param.name}.{name}", present(part)

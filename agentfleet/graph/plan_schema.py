@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from agentfleet.decoding import MAX_STRING
 from agentfleet.errors import PlanError
 from agentfleet.graph import types
 from agentfleet.graph.plan import list_item, offered, planned_type
@@ -27,7 +28,8 @@ def plan_schema(planner: Step[..., Any], inputs: Mapping[str, Any]) -> dict[str,
     if not results:
         raise PlanError(f"{planner.name}: none of its tools can be filled from these inputs and give what is wanted")
     parts = [_step_schema(tool, ids, _pointers(tool, paths, tools, ids)) for tool in tools]
-    steps = {"type": "array", "items": parts[0] if len(parts) == 1 else {"anyOf": parts}, "minItems": 1, "maxItems": most}
+    one = parts[0] if len(parts) == 1 else {"anyOf": parts}
+    steps = {"type": "array", "items": one, "minItems": 1, "maxItems": most}
     return {
         "type": "object",
         "properties": {"steps": steps, "result": _result(planner, results, ids)},
@@ -38,20 +40,19 @@ def plan_schema(planner: Step[..., Any], inputs: Mapping[str, Any]) -> dict[str,
 
 def _usable(planner: Step[..., Any], paths: list[tuple[str, Any]]) -> list[Step[..., Any]]:
     """Tools whose ByReference arguments something can fill: an input, or the result of another usable tool."""
-    tools = list(planner.tools)
+    kinds = [kind for _, kind in paths]
+    usable: list[Step[..., Any]] = []
     while True:
-        kinds = [kind for _, kind in paths]
-        kept = [t for t in tools if all(_fillable(p, kinds, tools, t) for p in t.params)]
-        if len(kept) == len(tools):
-            return kept
-        tools = kept
+        more = [tool for tool in planner.tools if tool not in usable and _fillable(tool, kinds)]
+        if not more:
+            return [tool for tool in planner.tools if tool in usable]
+        usable += more
+        kinds += [kind for tool in more for _, kind in _made_by(tool)]
 
 
-def _fillable(param: Param, kinds: list[Any], tools: list[Step[..., Any]], tool: Step[..., Any]) -> bool:
-    if not param.by_reference or not param.required:
-        return True
-    made = [kind for other in tools if other is not tool for _, kind in _made_by(other)]
-    return any(types.assignable(kind, param.annotation) for kind in [*kinds, *made])
+def _fillable(tool: Step[..., Any], kinds: list[Any]) -> bool:
+    pointed = [param for param in tool.params if param.by_reference and param.required]
+    return all(any(types.assignable(kind, param.annotation) for kind in kinds) for param in pointed)
 
 
 def _made_by(tool: Step[..., Any]) -> list[tuple[str, Any]]:
@@ -116,9 +117,7 @@ def _inline(schema: dict[str, Any]) -> dict[str, Any]:
         return [resolve(item, seen) for item in part] if isinstance(part, list) else part
 
     found: dict[str, Any] = resolve(schema, ())
-    if found == {"type": "string"}:
-        found["maxLength"] = 400
-    return found
+    return {**found, "maxLength": MAX_STRING} if found == {"type": "string"} else found
 
 
 def _result_tools(planner: Step[..., Any], tools: list[Step[..., Any]]) -> list[Step[..., Any]]:

@@ -91,7 +91,9 @@ class _Locals(Mapping[str, Any]):
 
     def _collect(self) -> dict[str, Any]:
         names: dict[str, Any] = {}
-        module = getattr(self.fn, "__globals__", {})
+        module = getattr(self.fn, "__globals__", None)
+        if module is None:  # a class
+            module = vars(sys.modules.get(self.fn.__module__, sys))
         scopes = []
         frame = sys._getframe(1)
         while frame is not None:
@@ -101,8 +103,8 @@ class _Locals(Mapping[str, Any]):
             frame = frame.f_back  # type: ignore[assignment]
         for scope in reversed(scopes):
             names.update(scope)
-        code = getattr(self.fn, "__code__", None)
-        for name, cell in zip(getattr(code, "co_freevars", ()), self.fn.__closure__ or (), strict=False):
+        free = getattr(getattr(self.fn, "__code__", None), "co_freevars", ())
+        for name, cell in zip(free, getattr(self.fn, "__closure__", None) or (), strict=False):
             try:
                 names[name] = cell.cell_contents
             except ValueError:  # not bound yet
@@ -136,9 +138,19 @@ def _hints(fn: Callable[..., Any], name: str) -> dict[str, Any]:
         raise TraceError(f"{name}: an annotation cannot be read ({error}). Write a type there.{place(fn)}") from error
 
 
+def _complete(hint: Any, fn: Callable[..., Any]) -> None:
+    """Let a model that names a type local to an enclosing function find it (pydantic looks one frame up only)."""
+    for part in get_args(hint):
+        _complete(part, fn)
+    if getattr(hint, "__pydantic_complete__", True) is False and hasattr(hint, "model_rebuild"):
+        hint.model_rebuild(raise_errors=False, _types_namespace=dict(_Locals(fn)))
+
+
 def read_signature(fn: Callable[..., Any], name: str, what: str = "step") -> Signature:
     """The signature of a function. Raises TraceError for what no schema can be made of."""
     hints = _hints(fn, name)
+    for hint in hints.values():
+        _complete(hint, fn)
     params = []
     for param in inspect.signature(fn).parameters.values():
         _refuse_kind(param, name, fn, hints)
@@ -234,7 +246,10 @@ def read_class(cls: type) -> tuple[Param, ...]:
     if dataclasses.is_dataclass(cls):
         hints = _hints(cls, cls.__name__)
         return tuple(_dataclass_param(f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
-    hints = _hints(cls.__init__, cls.__name__)
+    init = vars(cls).get("__init__") or getattr(cls, "__init__", None)
+    if not inspect.isfunction(init):
+        raise TraceError(f"step({cls.__name__}): write a function that makes one; its inputs need names and types")
+    hints = _hints(init, cls.__name__)
     found = list(inspect.signature(cls).parameters.values())
     for param in found:
         _refuse_kind(param, cls.__name__, cls, hints)
@@ -260,3 +275,18 @@ def _dataclass_param(field: dataclasses.Field[Any], hint: Any) -> Param:
     default = EMPTY if field.default is missing else field.default
     factory = None if field.default_factory is missing else field.default_factory
     return make_param(field.name, hint, default, keyword_only=bool(field.kw_only), factory=factory)
+
+
+def constructor(cls: type) -> Callable[..., Any]:
+    """What ``step(Model)`` calls: the class, or for a model whose fields have aliases one that goes by field names."""
+    fields = getattr(cls, "model_fields", {})
+    if not any(info.validation_alias is not None for info in fields.values()):
+        return cls
+
+    def make(**values: Any) -> Any:
+        return cls.model_validate(values, by_alias=False, by_name=True)  # type: ignore[attr-defined]
+
+    make.__name__, make.__qualname__, make.__module__, make.__doc__ = (
+        cls.__name__, cls.__qualname__, cls.__module__, cls.__doc__,
+    )  # fmt: skip
+    return make

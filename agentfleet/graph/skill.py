@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SHOWN_EXAMPLES = 4
 """Examples in one prompt (one of each option first): small models have little context. Heads learn from all."""
+SHOWN_OPTIONS = 8
+"""Options of a closed answer up to which every one of them is shown once."""
 SHOWN_LENGTH = 600
 """Characters of inputs up to which an example is short enough to be shown."""
 
@@ -105,13 +107,16 @@ def _shown(step: Step[..., Any], names: Sequence[str] | None) -> tuple[Shown, ..
 
 def _chosen(step: Step[..., Any]) -> list[Example]:
     """A few examples, each answer once before any comes twice; the file's order otherwise."""
-    first, rest, seen = [], [], set()
+    first: list[Example] = []
+    rest: list[Example] = []
+    seen: set[str] = set()
     for example in step.examples:
         answer = step.codec.dump(example.output)
         (rest if answer in seen else first).append(example)
         seen.add(answer)
-    closed = step.output is not None and step.output.kind == "closed"
-    return (first if closed else [*first, *rest])[: max(SHOWN_EXAMPLES, len(first) if closed and len(first) <= 8 else 0)]
+    if step.output is not None and step.output.kind == "closed":
+        return first[: SHOWN_OPTIONS if len(first) <= SHOWN_OPTIONS else SHOWN_EXAMPLES]
+    return [*first, *rest][:SHOWN_EXAMPLES]
 
 
 def _answer(step: Step[..., Any], value: Any) -> str:

@@ -68,11 +68,18 @@ def _from_inspect(code: CodeType) -> ast.Module | None:
 
 
 def _find(tree: ast.Module, code: CodeType) -> Function | None:
-    wanted = ast.Lambda if code.co_name == "<lambda>" else (ast.FunctionDef, ast.AsyncFunctionDef)
+    if code.co_name == "<lambda>":
+        lambdas = [node for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+        places = {position[:4] for position in code.co_positions()}  # several may stand in one line
+        return next((n for n in lambdas if _position(n.body) in places), lambdas[0] if len(lambdas) == 1 else None)
     for node in ast.walk(tree):
-        if isinstance(node, wanted) and (isinstance(node, ast.Lambda) or node.name == code.co_name):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
             return node
     return None
+
+
+def _position(node: ast.expr) -> tuple[int, int | None, int, int | None]:
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
 
 
 def statements(tree: Function) -> list[ast.stmt]:

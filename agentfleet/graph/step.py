@@ -10,23 +10,32 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
-
-from pydantic import ValidationError
-from typing_extensions import Self
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from agentfleet import runner
-from agentfleet.errors import InputError, TraceError
+from agentfleet.errors import TraceError
 from agentfleet.graph import types
+from agentfleet.graph.binding import bind, checked, only_text
 from agentfleet.graph.dag import Dag
 from agentfleet.graph.examples import Example, Given, examples_path, load_examples
 from agentfleet.graph.fingerprint import base_fingerprint
-from agentfleet.graph.hidden import find
-from agentfleet.graph.options import OnFail, Options
-from agentfleet.graph.signature import Param, Signature, place
+from agentfleet.graph.options import Chosen, OnFail, Options
+from agentfleet.graph.signature import Param, Signature
 from agentfleet.graph.skill import build_prompt, show_prompt
 from agentfleet.graph.trace import current
-from agentfleet.graph.tracing import add_node, match_arguments
+from agentfleet.graph.tracing import add_node
 
 if TYPE_CHECKING:
     from agentfleet.graph.plan import Plan
@@ -77,7 +86,7 @@ class Step(Generic[P, R]):
         self.kind: Kind = kind
         self.fn = fn
         self.params: tuple[Param, ...] = signature.params
-        self.returns = signature.returns
+        self.declared = self.returns = signature.returns
         self.is_async = signature.is_async
         self.name = name or fn.__name__
         self.instruction = instruction
@@ -94,6 +103,8 @@ class Step(Generic[P, R]):
         self.until = until
         self.checks: list[Callable[..., Any]] = []
         self.options = Options()
+        self._prints: dict[int, str] = {}
+        self._only_text = only_text(self.params)
         self._given = examples
         source: Any = fn if fn is not None else inner and inner.fn
         self.module = str(getattr(source, "__module__", ""))
@@ -158,31 +169,22 @@ class Step(Generic[P, R]):
         """Its worked examples, read at first use. Raises InputError with file and line."""
         return load_examples(self, self._given, self.examples_path) if self.is_skill else ()
 
-    @cached_property
+    @property
     def base_fingerprint(self) -> str:
         """32 hex digits of all that it is, except inputs, tier and model."""
-        return base_fingerprint(self)
+        known = self._prints.get(len(self.checks))  # shared by its copies, as its checks are
+        if known is None:
+            known = self._prints[len(self.checks)] = base_fingerprint(self)
+        return known
 
     # -- using it --------------------------------------------------------------------------------------------------
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs by name, complete and validated. Raises InputError with one line a field."""
-        problem, given = match_arguments(self, tuple(args), kwargs)
-        if problem:
-            raise InputError(problem, (problem,))
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for param in self.params:
-            if param.name not in given:
-                values[param.name] = param.make_default()
-                continue
-            try:
-                values[param.name] = param.codec.check(given[param.name])
-            except ValidationError as error:
-                problems += [_field_problem(param.name, item) for item in error.errors(include_url=False)]
-        if problems:
-            raise InputError(f"{self.name}: " + "; ".join(problems), problems)
-        return values
+        only = self._only_text
+        if only is not None and not kwargs and len(args) == 1 and type(args[0]) is str:
+            return {only: args[0]}
+        return bind(self, tuple(args), kwargs)
 
     def build_prompt(self, inputs: Mapping[str, Any], parts: Sequence[Any] | None = None) -> Prompt:
         """The prompt for these inputs; `parts` is what the body's ``ask`` got, None for all inputs."""
@@ -199,7 +201,6 @@ class Step(Generic[P, R]):
         trace = current.get()
         if trace is not None:
             return add_node(trace, self, args, dict(kwargs), sys._getframe(1))  # type: ignore[no-any-return]
-        self._refuse_traced(args, kwargs)
         return runner.runner().call(self, self.bind(args, kwargs))  # type: ignore[no-any-return]
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> Run[R]:
@@ -211,57 +212,17 @@ class Step(Generic[P, R]):
         return await runner.runner().arun(self, self._now(args, kwargs))  # type: ignore[no-any-return]
 
     def check(self, fn: Callable[Concatenate[R, P], None]) -> Callable[Concatenate[R, P], None]:
-        """Decorator: a semantic check of the value, given the same inputs. A ValueError in it re-asks, then climbs."""
-        import inspect
+        """Decorator: a semantic check of the value, given the same inputs. A ValueError in it re-asks, then climbs.
 
-        if inspect.iscoroutinefunction(fn):
-            raise TraceError(f"the check {fn.__name__} of {self.name} is async; write def.{place(fn)}")
-        wanted, count = len(self.params) + 1, len(inspect.signature(fn).parameters)
-        if count != wanted:
-            raise TraceError(
-                f"the check {fn.__name__} takes {count} inputs, and {self.name}'s checks take {wanted}: the value, then "
-                f"{', '.join(p.name for p in self.params) or 'nothing'}.{place(fn)}"
-            )
-        self.checks.append(fn)
-        self.__dict__.pop("base_fingerprint", None)
+        It belongs to the step and all its copies. Raises TraceError when it does not take the value and the inputs.
+        """
+        self.checks.append(checked(self, fn))
         return fn
 
     @overload
-    def using(
-        self,
-        *,
-        on_fail: OnFail = ...,
-        name: str = ...,
-        tier: str = ...,
-        model: str = ...,
-        fleet: Any = ...,
-        key: str = ...,
-        priority: int = ...,
-        deadline: float = ...,
-        budget: float = ...,
-        tries: int = ...,
-        climb_on_refusal: bool = ...,
-        queue: str = ...,
-        delay: float = ...,
-    ) -> Self: ...
+    def using(self, *, on_fail: OnFail = ..., **options: Unpack[Chosen]) -> Self: ...
     @overload
-    def using(
-        self,
-        *,
-        on_fail: D,
-        name: str = ...,
-        tier: str = ...,
-        model: str = ...,
-        fleet: Any = ...,
-        key: str = ...,
-        priority: int = ...,
-        deadline: float = ...,
-        budget: float = ...,
-        tries: int = ...,
-        climb_on_refusal: bool = ...,
-        queue: str = ...,
-        delay: float = ...,
-    ) -> Step[P, R | D]: ...
+    def using(self, *, on_fail: D, **options: Unpack[Chosen]) -> Step[P, R | D]: ...
     def using(self, **options: Any) -> Any:
         """A copy with options set: see `Options`. Raises UsageError for a value that cannot be meant."""
         other = copy.copy(self)
@@ -271,22 +232,16 @@ class Step(Generic[P, R]):
 
     def _own_options(self) -> None:
         """What a copy must change when options are set: a default answer widens the return type."""
-        if self.options.has_default:
-            self.returns = types.union(self.returns, types.type_of(self.options.on_fail))
-            for name in ("codec",):
-                self.__dict__.pop(name, None)
+        given = types.type_of(self.options.on_fail) if self.options.has_default else self.declared
+        self.returns = types.union(self.declared, given)
+        for name in ("codec", "_carrier"):
+            self.__dict__.pop(name, None)
 
     def _now(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         trace = current.get()
         if trace is not None:
             raise trace.fail(f"{self.name}.run runs now, and a graph is only traced; write {self.name}(...)")
-        self._refuse_traced(args, kwargs)
         return self.bind(args, kwargs)
-
-    def _refuse_traced(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        found = find([*args, *kwargs.values()])
-        if found is not None:
-            raise TraceError(f"{self.name} got a step value outside of its graph; use it only while the graph is traced")
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -335,41 +290,9 @@ class Graph(Step[P, R]):
         return svg(self)
 
     @overload
-    def using(
-        self,
-        *,
-        on_fail: OnFail = ...,
-        name: str = ...,
-        tier: str = ...,
-        model: str = ...,
-        fleet: Any = ...,
-        key: str = ...,
-        priority: int = ...,
-        deadline: float = ...,
-        budget: float = ...,
-        tries: int = ...,
-        climb_on_refusal: bool = ...,
-        queue: str = ...,
-        delay: float = ...,
-    ) -> Self: ...
+    def using(self, *, on_fail: OnFail = ..., **options: Unpack[Chosen]) -> Self: ...
     @overload
-    def using(
-        self,
-        *,
-        on_fail: D,
-        name: str = ...,
-        tier: str = ...,
-        model: str = ...,
-        fleet: Any = ...,
-        key: str = ...,
-        priority: int = ...,
-        deadline: float = ...,
-        budget: float = ...,
-        tries: int = ...,
-        climb_on_refusal: bool = ...,
-        queue: str = ...,
-        delay: float = ...,
-    ) -> Graph[P, R | D]: ...
+    def using(self, *, on_fail: D, **options: Unpack[Chosen]) -> Graph[P, R | D]: ...
     def using(self, **options: Any) -> Any:
         """A copy with options set."""
         return super().using(**options)
@@ -380,8 +303,8 @@ class Planner(Step[P, "Plan[T]"], Generic[P, T]):
 
     @cached_property
     def _carrier(self) -> Step[..., Any]:
-        param = Param("plan", self.returns)
-        signature = Signature((param,), (types.arguments(self.returns) or (Any,))[0], False)
+        param = Param("plan", self.declared)
+        signature = Signature((param,), (types.arguments(self.declared) or (Any,))[0], False)
         return Step("carry_out", None, signature, name=f"{self.name}.carry_out", inner=self)
 
     def carry_out(self, plan: Plan[T], /) -> T:
@@ -393,9 +316,3 @@ class Planner(Step[P, "Plan[T]"], Generic[P, T]):
         if trace is not None:
             return add_node(trace, carrier, (plan,), {}, sys._getframe(1))  # type: ignore[no-any-return]
         return carrier(plan)  # type: ignore[no-any-return]
-
-
-def _field_problem(name: str, item: Any) -> str:
-    path = ".".join([name, *(str(part) for part in item["loc"])])
-    got = repr(item.get("input"))
-    return f"{path}: {item['msg']} (got {got if len(got) <= 60 else got[:57] + '...'})"

@@ -10,9 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import CodeType, FrameType
-from typing import Any, NoReturn
-
-from typing_extensions import Never
+from typing import Any, Never, NoReturn
 
 from agentfleet import runner
 from agentfleet.errors import TraceError, UsageError
@@ -38,6 +36,9 @@ def ask(*parts: object) -> Never:
 
     Raises UsageError outside a skill's body.
     """
+    trace = current.get()
+    if trace is not None:
+        raise trace.fail("ask(...) belongs into a skill's body (extract, classify, summarise, plan); call one here")
     if not runner.asking.get():
         raise UsageError("ask(...) only works in the body of a skill (extract, classify, summarise, plan)")
     if not parts:
@@ -348,5 +349,5 @@ for _name, _symbol in {"neg": "-", "pos": "+", "abs": "abs"}.items():
     setattr(Traced, f"__{_name}__", _arithmetic(_symbol))
 for _name, _kind in {"int": "int", "float": "float", "complex": "complex", "index": "int", "bytes": "bytes"}.items():
     setattr(Traced, f"__{_name}__", _converted(_kind))
-Traced.__invert__ = _invert  # type: ignore[attr-defined]
-Traced.__fspath__ = _converted("a path")  # type: ignore[attr-defined]
+setattr(Traced, "__fspath__", _converted("a path"))  # noqa: B010 -- a checker knows no such method
+setattr(Traced, "__invert__", _invert)  # noqa: B010

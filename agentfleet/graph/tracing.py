@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from agentfleet.errors import TraceError, nearest
+from agentfleet.errors import TraceError
 from agentfleet.graph import types
 from agentfleet.graph.arguments import expression, misfit
+from agentfleet.graph.binding import match_arguments
 from agentfleet.graph.dag import Dag, Expr, Input, Item, Node, Out, Pack, When, children, reads
 from agentfleet.graph.hidden import closed_over, find
 from agentfleet.graph.signature import Signature, place
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from agentfleet.graph.step import Step
 
 
-def add_node(trace: Trace, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType) -> Any:
+def add_node(
+    trace: Trace, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], frame: FrameType
+) -> Any:
     """A call of a step while a graph is traced: one more node. `frame` is the caller's."""
     if frame.f_code not in trace.codes:
         raise _helper_wires(trace, step, frame)
@@ -70,31 +73,6 @@ def assign(step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any
     return given
 
 
-def match_arguments(
-    step: Step[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """What is wrong with a call ("" for nothing), and its arguments by name, defaults left out."""
-    positional = [p.name for p in step.params if not p.keyword_only]
-    if len(args) > len(positional):
-        return f"{step.name} takes {_count(len(positional), 'positional input')}, got {len(args)}", {}
-    given = dict(zip(positional, args, strict=False))
-    names = {p.name for p in step.params}
-    for name, value in kwargs.items():
-        if name not in names:
-            return f"{step.name} has no input {name!r}{nearest(name, names)}", {}
-        if name in given:
-            return f"{step.name} got {name!r} twice", {}
-        given[name] = value
-    missing = [p.name for p in step.params if p.required and p.name not in given]
-    if missing:
-        return f"{step.name} needs {', '.join(map(repr, missing))}", {}
-    return "", given
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def _binding(trace: Trace, step: Step[..., Any], name: str, annotation: Any, value: Any) -> Expr:
     expr, value = expression(trace, value, f"{step.name}({name}=...)")
     problem = misfit(value, annotation)
@@ -103,12 +81,16 @@ def _binding(trace: Trace, step: Step[..., Any], name: str, annotation: Any, val
     return expr
 
 
-def refuse_closure(fn: Any, name: str, trace: Trace | None) -> None:
-    """Refuse a function that reads a step's value from around it: it would be frozen in."""
+def refuse_closure(fn: Any, name: str, trace: Trace | None, wires: bool = False) -> None:
+    """Refuse a function that reads a step's value from around it: it would be frozen in.
+
+    `wires`: the function is a graph, whose own tracing tells of a value of another graph when it uses one.
+    """
     found = closed_over(fn)
-    if found is not None:
-        text = f"{name} closes over the step value {shown(found)!r}; make it an argument."
-        raise trace.fail(text) if trace is not None else TraceError(text + place(fn))
+    if found is None or (wires and not found._af_trace.open):
+        return
+    text = f"{name} closes over the step value {shown(found)!r}; make it an argument."
+    raise trace.fail(text) if trace is not None else TraceError(text + place(fn))
 
 
 def trace_graph(fn: Any, name: str, signature: Signature) -> Dag:
@@ -124,6 +106,9 @@ def trace_graph(fn: Any, name: str, signature: Signature) -> Dag:
         current.reset(token)
 
 
+_WHILE = "{}: raised while the graph was traced, which runs its function once; what steps do runs later."
+
+
 def _run(trace: Trace, fn: Any, inputs: dict[str, Any]) -> Any:
     try:
         return fn(**inputs)
@@ -136,15 +121,19 @@ def _run(trace: Trace, fn: Any, inputs: dict[str, Any]) -> Any:
         raise
     except TypeError as error:
         error.add_note(
-            f"{_where(trace, error)}: a step's value ('Traced') stands here for what is known only when the graph"
-            " runs. Do this in a @step, or in the skill's body, where the values are real."
+            f"{_where(trace, error)}: the value of a step ('Traced') is known only when the graph runs. If one stands"
+            " here, do this in a @step, or in the skill's body, where values are real."
         )
         raise
     except ValueError as error:
         found = _refused_input(error)
         if found is None:
+            error.add_note(_WHILE.format(_where(trace, error)))
             raise
         raise _at(trace, error, _built(str(getattr(error, "title", "Model")), shown(found))) from None
+    except Exception as error:
+        error.add_note(_WHILE.format(_where(trace, error)))
+        raise
 
 
 def _built(model: str, value: str) -> str:

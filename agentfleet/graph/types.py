@@ -53,6 +53,7 @@ def arguments(tp: Any) -> tuple[Any, ...]:
 
 
 def is_union(tp: Any) -> bool:
+    """``X | Y`` or ``Union[X, Y]``?"""
     return get_origin(tp) in (Union, types.UnionType)
 
 
@@ -65,7 +66,7 @@ def members(tp: Any) -> list[Any]:
 def union(*parts: Any) -> Any:
     """The union of types, each once."""
     flat = list(dict.fromkeys(m for part in parts for m in members(part)))
-    return flat[0] if len(flat) == 1 else Union[tuple(flat)]
+    return flat[0] if len(flat) == 1 else Union[tuple(flat)]  # noqa: UP007
 
 
 def optional(tp: Any) -> bool:
@@ -159,6 +160,11 @@ def _literals_only(target: Any) -> Any:
     return union(*kept) if kept else typing.NoReturn
 
 
+def is_typeddict(tp: Any) -> bool:
+    """Also one of `typing_extensions`, which pydantic wants before Python 3.12."""
+    return isinstance(tp, type) and hasattr(tp, "__required_keys__") and hasattr(tp, "__total__")
+
+
 def _is_enum(tp: Any) -> bool:
     return isinstance(tp, type) and issubclass(tp, Enum)
 
@@ -167,7 +173,7 @@ def _classes_fit(source: Any, target: Any) -> bool:
     have, want = get_origin(source) or source, get_origin(target) or target
     if not isinstance(have, type) or not isinstance(want, type):
         return True
-    if typing.is_typeddict(want):
+    if is_typeddict(want):
         return have is want
     if have in (str, bytes) and want in _SEQUENCES:
         return False  # a text is no list of texts: pydantic refuses it when the graph runs
@@ -268,9 +274,9 @@ def hints_of(cls: type) -> dict[str, Any]:
 def fields_of(tp: Any) -> dict[str, Any]:
     """The data fields of a model, dataclass, NamedTuple or annotated class, with their types."""
     cls = get_origin(tp) or tp
-    if not isinstance(cls, type) or typing.is_typeddict(cls):
+    if not isinstance(cls, type) or is_typeddict(cls):
         return {}
-    if hasattr(cls, "model_fields"):
+    if hasattr(cls, "model_fields") and hasattr(cls, "model_computed_fields"):
         found = {name: info.annotation for name, info in cls.model_fields.items()}
         return found | {name: info.return_type for name, info in cls.model_computed_fields.items()}
     hints = hints_of(cls)
@@ -347,7 +353,7 @@ def item_type(tp: Any, key: Any, shown: str) -> Any:
         if not -len(parts) <= key < len(parts):
             raise NoField(f"{shown} ({describe(tp)}) has {len(parts)} members; [{key}] is not one of them.")
         return parts[key]
-    if typing.is_typeddict(tp):
+    if is_typeddict(tp):
         hints = hints_of(tp)
         if key not in hints:
             raise NoField(f"{describe(tp)} has no key {key!r}{nearest(str(key), hints)}")

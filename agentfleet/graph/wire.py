@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -12,6 +13,7 @@ from agentfleet.graph.dag import When
 from agentfleet.graph.signature import Param, Signature, place
 from agentfleet.graph.step import Step
 from agentfleet.graph.trace import Traced, current
+from agentfleet.graph.tracing import refuse_closure
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +52,16 @@ def _as_step(inner: Any, name: str) -> Step[..., Any]:
     raise TraceError(f"{name} takes a step, graph or function, not {type(inner).__name__}")
 
 
+def _plain_function(fn: Any, where: str) -> None:
+    """`key` and `until` are asked by code between steps: not awaited, not steps, and without values of a tracing."""
+    if fn is None:
+        return
+    if isinstance(fn, Step) or not callable(fn) or inspect.iscoroutinefunction(fn):
+        kind = "a step" if isinstance(fn, Step) else "async" if callable(fn) else f"a {type(fn).__name__}"
+        raise TraceError(f"{where} takes a plain function, and this is {kind}")
+    refuse_closure(fn, where, current.get())
+
+
 def each(
     inner: Callable[Concatenate[T, P], R], /, *, at_once: int | None = None, key: Callable[[Any], Any] | None = None
 ) -> Step[Concatenate[Sequence[T], P], list[R]]:
@@ -60,10 +72,11 @@ def each(
     one = _as_step(inner, "each(...)")
     if not one.params:
         raise TraceError(f"each({one.name}): {one.name} takes no input; its first must be the item")
-    if at_once is not None and at_once < 1:
+    if at_once is not None and (type(at_once) is not int or at_once < 1):
         raise UsageError(f"each({one.name}, at_once={at_once}): write a whole number, 1 or more")
+    _plain_function(key, f"each({one.name}, key=...)")
     first = one.params[0]
-    items = Param(first.name, Sequence[first.annotation], label=first.label)
+    items = Param(first.name, Sequence[first.annotation], label=first.label)  # type: ignore[name-defined]
     signature = Signature((items, *one.params[1:]), list[one.returns], False)  # type: ignore[name-defined]
     return Step("each", None, signature, name=f"each_{one.node_name}", inner=one, at_once=at_once, key=key)
 
@@ -76,8 +89,9 @@ def repeat(
     When it never holds, ``on_fail`` decides; by default the last value is taken, marked as best.
     """
     one = _as_step(inner, "repeat(...)")
-    if at_most < 1:
+    if type(at_most) is not int or at_most < 1:
         raise UsageError(f"repeat({one.name}, at_most={at_most}): write a whole number, 1 or more")
+    _plain_function(until, f"repeat({one.name}, until=...)")
     if not one.params:
         raise TraceError(f"repeat({one.name}): {one.name} takes no input; its first must be what it returns")
     first = one.params[0]

@@ -18,7 +18,10 @@ from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetE
 from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
+from agentfleet.graph.trace import Ask
+from agentfleet.prompt import Prompt
 from agentfleet.routing.ladder import Rung
+from agentfleet.runner import asking
 
 if TYPE_CHECKING:
     from agentfleet.backends.head.head import Head
@@ -155,9 +158,23 @@ def open_head(step: Step[..., Any], cache: Path | None) -> Head:
     assert step.output is not None
     rows = []
     for example in step.examples:
-        prompt = step.build_prompt(example.inputs)
+        prompt = shown_prompt(step, example.inputs)
+        if prompt is None:
+            continue
         rows.append(("\n".join(block.text for block in prompt.blocks), option_text(step, example.output)))
     return Head.for_skill(step.name, step.output.questions[0], [r for r in rows if r[1]], cache)
+
+
+def shown_prompt(step: Step[..., Any], inputs: dict[str, Any]) -> Prompt | None:
+    """What a model is shown for these inputs; None when the body answers by itself."""
+    token = asking.set(True)
+    try:
+        step.fn(**inputs)
+    except Ask as asked:
+        return step.build_prompt(inputs, asked.parts)
+    finally:
+        asking.reset(token)
+    return None
 
 
 def open_backend(model: Model) -> Backend:

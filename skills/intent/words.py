@@ -16,7 +16,7 @@ from pathlib import Path
 from agentfleet.text import fold, own_words
 
 _WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"[.!?;]+(?=\s|$)|[!?]+|\n\s*\n|\n(?=\s*[-*•])")
+_SENTENCE = re.compile(r"[!?;]+|[.…]+(?=\s+[^\sa-zà-ÿ]|\s*$)|\n\s*\n|\n(?=\s*[-*•])")
 _MONEY = re.compile(r"[€$£]|\d[.,]\d\d(?!\d)|\d ?,-|\b(?:eur|euros?|kr|zl|zloty\w*|usd|gbp|chf|pounds?|quid|dollars?|bucks)\b")
 _ORDER = re.compile(r"\b[a-z]{2}-\d{6}\b")
 _GAPS = {"~": 4, "+": 8}
@@ -88,7 +88,7 @@ def _lexicons() -> tuple[Lexicon, Lexicon]:
 
 def sentences(text: str) -> list[list[str]]:
     """The folded words of each sentence."""
-    return [words for part in _SENTENCE.split(fold(text)) if (words := _WORD.findall(part))]
+    return [words for part in _SENTENCE.split(text) if (words := _WORD.findall(fold(part)))]
 
 
 def themes(text: str) -> dict[str, int]:
@@ -110,12 +110,21 @@ def _count(lexicon: Lexicon, text: str) -> dict[str, int]:
 
 
 def asks_money_back(text: str) -> bool:
-    """Does a sentence of the writer's own words ask for money back, and none of it say the contrary?"""
-    for words in sentences(own_words(text)):
-        said = {theme for theme, _ in _lexicons()[0].find(words)}
-        if "money_back" in said and "not_money_back" not in said:
-            return True
-    return False
+    """Does a sentence of the writer's own words ask for money back, here and now?
+
+    Not when the sentence says the contrary, makes it depend on something, or tells that the money has come.
+    """
+    return any(_asks(words) for words in sentences(own_words(text)))
+
+
+def _asks(words: Sequence[str]) -> bool:
+    said, held = ({theme for theme, _ in lexicon.find(words)} for lexicon in _lexicons())
+    if "only_if" in held:
+        return False
+    if "still_due" in held:
+        return True
+    came = "money_came" in held and "negation" not in held
+    return "money_back" in said and "not_money_back" not in said and not came
 
 
 def noticed(text: str) -> str:

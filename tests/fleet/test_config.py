@@ -99,12 +99,16 @@ MISTAKES = {
         GOOD.replace('"anthropic"', '"antropic"'),
         ["agentfleet.toml:12:", "'antropic' is no backend", "did you mean 'anthropic'?"],
     ),
+    "not from a file": (
+        GOOD.replace('"anthropic"', '"transformers"'),
+        ["agentfleet.toml:12:", "llama_cpp, openai, anthropic", "not 'transformers' yet"],
+    ),
     "no name": (GOOD.replace('name = "qwen"\n', ""), ["agentfleet.toml:3:", "name", "is missing"]),
     "no model": (
         GOOD.replace('model = "claude-test"\n', ""),
         ["agentfleet.toml:10:", "claude", 'needs model = "NAME"'],
     ),
-    "twice": (GOOD.replace('"claude"', '"qwen"'), ["agentfleet.toml", "two models are named 'qwen'"]),
+    "twice": (GOOD.replace('"claude"', '"qwen"'), ["agentfleet.toml:11:", "two models are named 'qwen'"]),
     "price": (
         GOOD.replace("output = 15", "outputs = 15"),
         ["agentfleet.toml:17:", "price has no 'outputs'", "'output'"],
@@ -154,6 +158,18 @@ def test_a_secret_in_code_is_not_repeated_either() -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_weights_are_looked_up_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = '[[models]]\nname = "w"\nbackend = "llama_cpp"\nmodel = "{}"\n'
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    path = written(tmp_path, entry.format("weights/w.gguf"))
+    assert load_fleet(path).models[-1].model == str(tmp_path / "weights" / "w.gguf")
+    assert load_fleet(Path("../agentfleet.toml")) == load_fleet(Path("..") / "agentfleet.toml")
+    absolute = str(tmp_path / "x.gguf")
+    assert load_fleet(written(tmp_path, entry.format(absolute))).models[-1].model == absolute
+    assert load_fleet(written(tmp_path, entry.format("embedded"))).models[-1].model == "embedded"
+
+
 def test_pyproject_holds_the_same_table(tmp_path: Path) -> None:
     text = '[project]\nname = "x"\nmodels = 1\n\n' + GOOD.replace("tiers =", "[tool.agentfleet]\ntiers =").replace(
         "[[models]]", "[[tool.agentfleet.models]]"
@@ -185,7 +201,7 @@ def test_the_nearest_file_wins_and_the_variable_beats_both(tmp_path: Path, monke
     monkeypatch.setenv("AGENTFLEET_FLEET", str(other))
     assert len(current_fleet(below).models) == 2
     monkeypatch.setenv("AGENTFLEET_FLEET", str(tmp_path / "gone.toml"))
-    with pytest.raises(FleetError, match="no such fleet file: .*gone.toml"):
+    with pytest.raises(FleetError, match=r"no such fleet file: .*gone.toml"):
         current_fleet(below)
 
 

@@ -90,3 +90,9 @@ def test_equal_fleets_have_one_digest() -> None:
     assert Fleet([hosted("a")]) == Fleet([hosted("a")])
     assert Fleet([hosted("a")]).digest != Fleet([hosted("a", timeout=3)]).digest
     assert "a" in repr(Fleet([hosted("a")]))
+
+
+def test_a_model_with_one_owner_thread_admits_one_call_unless_told() -> None:
+    assert default_fleet().models[0].concurrency == 1
+    assert hosted("a").concurrency == 8
+    assert Model(name="l", backend="llama_cpp", model="x.gguf", concurrency=2).concurrency == 2

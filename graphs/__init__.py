@@ -1,0 +1,1 @@
+"""Stock graphs: one file each."""

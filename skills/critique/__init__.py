@@ -1,0 +1,1 @@
+"""The skill `critique`: a score and the most useful change."""

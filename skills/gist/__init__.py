@@ -1,0 +1,1 @@
+"""The skill `gist`: a mail in one sentence."""

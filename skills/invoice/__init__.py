@@ -1,0 +1,1 @@
+"""The skill `invoice`: the fields of an invoice."""

@@ -1,0 +1,1 @@
+"""The skill `language`: which language a text is in."""

@@ -1,0 +1,1 @@
+"""The skill `order`: number and amount, word for word."""

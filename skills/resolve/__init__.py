@@ -1,0 +1,1 @@
+"""The skill `resolve`: a plan of what to do about a mail."""

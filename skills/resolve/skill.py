@@ -1,0 +1,61 @@
+"""What to do about a mail: a plan over two tools. What must not go wrong is checked by code."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel
+
+from agentfleet import ByReference, Plan, ask, plan, step
+from agentfleet.stock.skills.intent.skill import Kind
+from agentfleet.stock.skills.order.skill import Order
+
+
+class Resolution(BaseModel):
+    """What was done: `text` for the record, `refunded` in the currency of the order."""
+
+    text: str
+    refunded: float = 0
+
+
+@step(effect=True)
+async def refund(order: Annotated[Order, ByReference()]) -> Resolution:
+    """Pay the amount of an order back to the customer."""
+    return Resolution(text=f"refunded {order.amount:.2f} for {order.order_id}", refunded=order.amount)
+
+
+@step
+def reply(about: Annotated[str, ByReference()]) -> Resolution:
+    """Put an answer to the customer on the list of replies; no money moves."""
+    return Resolution(text=f"reply to: {about}")
+
+
+@plan(tier="small", up_to="person", tools=[refund, reply], at_most=1)
+def resolve(kind: Kind, found: Order | None, about: str) -> Plan[Resolution]:
+    """Plan what to do for a customer. `kind` is what the customer wants, `found` the order, `about` a summary.
+
+    When kind is refund and an order was found: one step, refund, with order pointing at found.
+    In every other case: one step, reply, with about pointing at about.
+    """
+    return ask(kind, found, about)
+
+
+@resolve.check
+def refunds_what_was_asked_for(todo: Plan[Resolution], kind: Kind, found: Order | None, about: str) -> None:
+    """Exactly one refund, of the found order and its amount, when one was asked for; else none."""
+    wanted = kind == "refund" and found is not None
+    if todo.count(refund) and not wanted:
+        raise ValueError("no refund: none was asked for, or no order was found; use reply")
+    if wanted and todo.count(refund) != 1:
+        raise ValueError(f"refund exactly once (the plan does it {todo.count(refund)} times), and leave reply out")
+
+
+@resolve.check
+def replies_once(todo: Plan[Resolution], kind: Kind, found: Order | None, about: str) -> None:
+    """Without a refund: one reply, about the summary."""
+    if todo.count(refund):
+        return
+    if todo.count(reply) != 1:
+        raise ValueError("use reply exactly once")
+    if [use for use in todo.uses(reply, "about") if use != about]:
+        raise ValueError('reply to the summary: {"about": {"ref": "about"}}')

@@ -1,0 +1,1 @@
+"""The skill `urgency`: how soon a message wants an answer."""

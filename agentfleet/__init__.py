@@ -76,7 +76,16 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ERRORS = ("AgentfleetError", "FleetError", "InputError", "RunFailed", "RunWaiting", "StepError", "StepFailed", "TraceError")
+_ERRORS = (
+    "AgentfleetError",
+    "FleetError",
+    "InputError",
+    "RunFailed",
+    "RunWaiting",
+    "StepError",
+    "StepFailed",
+    "TraceError",
+)
 _PLACES = {
     "errors": _ERRORS,
     "fleet.model": ("Fleet", "Model"),

@@ -43,6 +43,8 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn, as chat models take it."""
+
     role: Literal["system", "user", "assistant"]
     content: str
 
@@ -88,9 +90,7 @@ class Prompt:
 
     def _evidence(self) -> list[str]:
         given = [n for n in self.notes if n.kind == "evidence"]
-        return [
-            Block("earlier_answer", f"{note.answer}\nnot accepted: {note.problem}").render() for note in given
-        ]
+        return [Block("earlier_answer", f"{note.answer}\nnot accepted: {note.problem}").render() for note in given]
 
 
 def escape(text: str) -> str:
@@ -99,4 +99,5 @@ def escape(text: str) -> str:
 
 
 def render_blocks(blocks: Sequence[Block]) -> str:
+    """The blocks, one below the other."""
     return "\n".join(block.render() for block in blocks)

@@ -1,7 +1,7 @@
 """A scripted model for users' tests: graphs run for real, only the models' answers are written down beforehand.
 
-    with scripted({"intent": ["refund"], "order": {"order_id": "AB-123456", "amount": 5}}):
-        assert support_desk(email="…").refunded == 5
+with scripted({"intent": ["refund"], "order": {"order_id": "AB-123456", "amount": 5}}):
+    assert support_desk(email="…").refunded == 5
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.errors import BackendError, UsageError, nearest
-from agentfleet.fleet.model import Fleet, Model
+from agentfleet.fleet.model import Fleet, Location, Model
 from agentfleet.ledger.open import open_ledger
 from agentfleet.runtime.runner import use_session
 from agentfleet.runtime.session import Session
@@ -83,16 +83,14 @@ def _text(answer: Any, request: Request) -> str:
 
 
 @contextmanager
-def scripted(script: Script, *, location: str = "device", ledger: str | Path = ":memory:") -> Iterator[Scripted]:
+def scripted(script: Script, *, location: Location = "device", ledger: str | Path = ":memory:") -> Iterator[Scripted]:
     """Within it every tier but *person* is one scripted model at `location`; runs go to a ledger in memory.
 
     Keys of `script`: node paths or step names. Values: an answer for every call, or a list in call order; a value of
     the step's type, a dict, a str (raw model text), an exception (that failure). Yields the backend: `.calls`.
     """
     tiers = ("nano", "small", "large", "frontier")
-    models = [
-        Model(name=f"scripted-{tier}", backend="scripted", tier=tier, location=location) for tier in tiers  # type: ignore[arg-type]
-    ]
+    models = [Model(name=f"scripted-{tier}", backend="scripted", tier=tier, location=location) for tier in tiers]
     backend = Scripted(script)
     session = Session(
         fleet=Fleet(models),

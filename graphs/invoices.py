@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from agentfleet.stock.skills.invoice.skill import Invoice, invoice, printed_totals
 from pydantic import BaseModel
 
 from agentfleet import ask, classify, each, graph, step, when
-from agentfleet.stock.skills.invoice.skill import Invoice, invoice, printed_totals
 
 _INVOICE = re.compile(r"(?i)\b(?:invoice|rechnung|facture|factura|fattura|fatura|factuur|faktura)\b")
 

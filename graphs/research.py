@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from agentfleet.stock.skills.critique.skill import PASS, Review, critique
 from pydantic import BaseModel
 
 from agentfleet import Plan, ask, graph, plan, repeat, step, summarise
-from agentfleet.stock.skills.critique.skill import PASS, Review, critique
 
 SUFFIXES = (".md", ".txt", ".rst")
 MOST_FILES = 2_000

@@ -6,11 +6,12 @@ uses exactly these. Whatever is unclear waits for somebody who knows better.
 
 from __future__ import annotations
 
-from agentfleet import graph, when
 from agentfleet.stock.skills.gist.skill import gist
 from agentfleet.stock.skills.intent.skill import intent
 from agentfleet.stock.skills.order.skill import order
 from agentfleet.stock.skills.resolve.skill import Resolution, resolve
+
+from agentfleet import graph, when
 
 
 @graph

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypedDict
 
 from agentfleet import verbatim
 from agentfleet.schema import Abstain, Verbatim, narrow, numbers_in, output_of, ungrounded

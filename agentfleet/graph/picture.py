@@ -50,9 +50,7 @@ class Route:
     stops: tuple[Vertex, ...]
 
 
-def picture(
-    name: str, cards: Mapping[Vertex, Card], layers: Sequence[Sequence[Vertex]], links: Sequence[Link]
-) -> str:
+def picture(name: str, cards: Mapping[Vertex, Card], layers: Sequence[Sequence[Vertex]], links: Sequence[Link]) -> str:
     """The whole SVG document."""
     rows, routes = _routed(layers, links)
     legend = _legend(cards, links)
@@ -85,9 +83,7 @@ def short(raw: str) -> str:
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 
-def _routed(
-    layers: Sequence[Sequence[Vertex]], links: Sequence[Link]
-) -> tuple[list[list[Vertex]], list[Route]]:
+def _routed(layers: Sequence[Sequence[Vertex]], links: Sequence[Link]) -> tuple[list[list[Vertex]], list[Route]]:
     """Layers with a free place in each row that a longer arrow crosses, so that it does not run behind a box."""
     rows = [list(layer) for layer in layers]
     level = {vertex: index for index, layer in enumerate(layers) for vertex in layer}

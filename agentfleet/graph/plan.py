@@ -37,13 +37,26 @@ class PlanStep:
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Plan(Generic[T]):
-    """A plan whose result is a T. `result`: the id of a step, or ids for a list. `inputs`: the planner's, as JSON."""
+    """A plan whose result is a T. `result`: the id of a step, or ids for a list. `inputs`: the planner's, as JSON.
 
-    steps: Sequence[PlanStep]
-    result: str | tuple[str, ...]
-    inputs: Mapping[str, Any]
+    No dataclass: pydantic would take a ``Plan[T]`` apart by its fields and never ask how it is written.
+    """
+
+    __slots__ = ("inputs", "result", "steps")
+
+    def __init__(self, steps: Sequence[PlanStep], result: str | Sequence[str], inputs: Mapping[str, Any]) -> None:
+        self.steps: tuple[PlanStep, ...] = tuple(steps)
+        self.result: str | tuple[str, ...] = result if isinstance(result, str) else tuple(result)
+        self.inputs: Mapping[str, Any] = inputs
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and self.to_json() == other.to_json()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Plan(steps={self.steps!r}, result={self.result!r}, inputs={self.inputs!r})"
 
     def count(self, step: Step[..., Any]) -> int:
         """How often a tool is used."""
@@ -93,7 +106,7 @@ class Plan(Generic[T]):
         ids = [result] if isinstance(result, str) else result
         if not isinstance(ids, (list, tuple)) or not all(isinstance(one, str) for one in ids):
             raise PlanError("result is the id of a step, or a list of ids")
-        return Plan(steps, result if isinstance(result, str) else tuple(ids), inputs)
+        return Plan(steps, result, inputs)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -208,7 +221,7 @@ class _Compiler:
                 raise PlanError(f"{where}: {value['ref']} is {got}, and {wanted} is needed")
             return expr
         if param.by_reference:
-            raise PlanError(f"{where}: may not be written, only pointed at; use {{\"ref\": path}}")
+            raise PlanError(f'{where}: may not be written, only pointed at; use {{"ref": path}}')
         try:
             return Const(param.codec.load(json.dumps(value)))
         except ValidationError as error:

@@ -49,9 +49,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 D = TypeVar("D")
 
-Kind: TypeAlias = Literal[
-    "step", "extract", "classify", "summarise", "plan", "graph", "each", "repeat", "carry_out"
-]
+Kind: TypeAlias = Literal["step", "extract", "classify", "summarise", "plan", "graph", "each", "repeat", "carry_out"]
 SKILLS = frozenset({"extract", "classify", "summarise", "plan"})
 
 

@@ -266,8 +266,7 @@ def _text(value: Traced) -> str:
     if current.get() is None:  # a debugger or a test report looks at it after the tracing
         return f"<{titled(value)} of graph {value._af_trace.name!r}>"
     raise value._af_trace.fail(
-        f"cannot write {titled(value)} into text: it {_LATER}."
-        " Put the text together in the skill's body or in a @step."
+        f"cannot write {titled(value)} into text: it {_LATER}. Put the text together in the skill's body or in a @step."
     )
 
 

@@ -60,7 +60,7 @@ def _helper_wires(trace: Trace, step: Step[..., Any], frame: FrameType) -> Trace
 def _used_twice(trace: Trace, node_id: str, first: int, second: int) -> TraceError:
     lines = f"lines {first} and {second}" if first != second else f"line {first}, more than once"
     return TraceError(
-        f"{node_id!r} is used twice in {trace.name!r} ({lines}). Name one: {node_id}.using(name=\"...\")(...)."
+        f'{node_id!r} is used twice in {trace.name!r} ({lines}). Name one: {node_id}.using(name="...")(...).'
         " Names, not positions, identify steps when a run is resumed."
     )
 

@@ -112,7 +112,7 @@ class Writer:
         """One transaction. Nothing that goes wrong in it may end this thread."""
         try:
             answers = self._transaction(items)
-        except BaseException as error:  # noqa: BLE001 -- whatever it is, the waiters must hear of it
+        except BaseException as error:
             self._roll_back()
             for _, ticket in items:
                 ticket.settle(None, _reason(error, self._path))

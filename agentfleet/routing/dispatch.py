@@ -57,7 +57,13 @@ class Dispatcher:
 
     def ladder(self, step: Step[..., Any]) -> Ladder:
         """The rungs that this step may try, lowest first. Raises FleetError for a tier the fleet does not know."""
-        key = (step.base_fingerprint, step.options.tier or step.tier, step.up_to, step.options.model, step.options.tries)
+        key = (
+            step.base_fingerprint,
+            step.options.tier or step.tier,
+            step.up_to,
+            step.options.model,
+            step.options.tries,
+        )
         found = self._ladders.get(key)
         if found is None:
             found = self._ladders[key] = self._build(step)

@@ -22,7 +22,9 @@ def label_refusal(model: Model, label: Label) -> str:
         return f"label: the data is {label.level}, and {model.name} ({model.place}) may see up to {limit}"
     if label.regions is not None and model.place != "device" and model.region not in label.regions:
         where = model.region or "an unnamed region"
-        return f"label: the data may be in {', '.join(sorted(label.regions)) or 'no region'}, {model.name} is in {where}"
+        return (
+            f"label: the data may be in {', '.join(sorted(label.regions)) or 'no region'}, {model.name} is in {where}"
+        )
     return ""
 
 

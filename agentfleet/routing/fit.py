@@ -57,7 +57,7 @@ def label_problems(step: Step[..., Any], fleet: Fleet) -> list[str]:
         pairs = fleet.rungs(low, part.up_to or low, part.options.model)
         return [(model.name, clearance(model)) for _, model in pairs]
 
-    return along_edges(step, sees)  # type: ignore[arg-type]
+    return along_edges(step, sees)
 
 
 def parts(step: Step[..., Any]) -> Iterator[Step[..., Any]]:

@@ -233,7 +233,9 @@ def _attempt(call: Call, reply: Completion, outcome: Outcome, problem: str) -> A
 
 def _verdict(state: _State) -> tuple[str, str]:
     """Wait for a person, wait for a model, or fail; and the sentence that says why."""
-    history = "; ".join(f"{a.model}: {a.outcome.value} ({a.problem})" for a in state.attempts) or "no model may be asked"
+    history = (
+        "; ".join(f"{a.model}: {a.outcome.value} ({a.problem})" for a in state.attempts) or "no model may be asked"
+    )
     if state.refused and not state.task.climb_on_refusal:
         return "failed", history
     if state.task.person:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from agentfleet.backends.backend import Usage
 
 
-class Outcome(str, Enum):
+class Outcome(StrEnum):
     """The words of the design; stored in the ledger by value."""
 
     VALID = "valid"

@@ -15,6 +15,7 @@ from agentfleet.runtime.context import Blocked
 from agentfleet.runtime.node import Done, Visit, block
 from agentfleet.runtime.run import Wait
 from agentfleet.runtime.scope import Scope
+from agentfleet.runtime.skill import problem_of
 
 Runner = Callable[..., Awaitable[tuple[Any, Label]]]
 
@@ -32,14 +33,21 @@ async def inner(
     if step.kind == "graph" and not step.checks:
         labels = {p.name: label.join(p.label) if p.label else label for p in step.params}
         for param in step.params:
-            inputs.setdefault(param.name, param.default)
+            if param.name not in inputs:
+                inputs[param.name] = param.make_default()
         scope = Scope(visit.context, step.dag, inputs, labels, prefix + "/", visit.depth, run_node)
         return await scope.run()
     return await run_node(visit.context, step, inputs, label, f"{prefix}/{step.name}", visit.depth)
 
 
 async def _graph(visit: Visit, run_node: Runner) -> Done:
-    value, label = await inner(visit, visit.step, dict(visit.inputs), visit.label, visit.path, run_node)
+    graph: Any = visit.step
+    labels = {p.name: visit.label.join(p.label) if p.label else visit.label for p in graph.params}
+    scope = Scope(visit.context, graph.dag, visit.inputs, labels, visit.path + "/", visit.depth, run_node)
+    value, label = await scope.run()
+    problem = await problem_of(visit, value)
+    if problem:
+        raise StepFailed(f"{visit.path}: a check of the graph refused its result: {problem}", (), value, visit.path)
     return Done(value, label=label)
 
 
@@ -73,7 +81,9 @@ async def _all(works: list[Awaitable[tuple[Any, Label]]]) -> list[tuple[Any, Lab
 
 def _prefixes(visit: Visit, items: list[Any]) -> list[str]:
     """``path#KEY`` an item; KEY is `key(item)` or 8 hex digits of its JSON; a second equal item gets ``.2``."""
-    step, seen, found = visit.step, {}, []
+    step = visit.step
+    seen: dict[str, int] = {}
+    found: list[str] = []
     assert step.inner is not None
     codec = step.inner.params[0].codec
     for item in items:
@@ -124,7 +134,7 @@ async def _carry_out(visit: Visit, run_node: Runner) -> Done:
     plan = next(iter(visit.inputs.values()))
     dag = compile_plan(planner, plan)
     inputs = _plan_inputs(planner, plan.inputs)
-    labels = {name: visit.label for name in inputs}
+    labels = dict.fromkeys(inputs, visit.label)
     scope = Scope(visit.context, dag, inputs, labels, visit.path + "/", visit.depth, run_node)
     value, label = await scope.run()
     return Done(value, label=label.join(visit.label) if label is not PUBLIC else visit.label)

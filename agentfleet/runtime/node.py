@@ -66,7 +66,7 @@ async def run_node(
         if param.label is not None:
             label = label.join(param.label)
         if param.name not in inputs:
-            inputs[param.name] = param.default
+            inputs[param.name] = param.make_default()
     visit = Visit(context, step, inputs, label, path, depth, fingerprint(step, inputs, path), time.time())
     if context.finished:
         row = context.finished.get((path, visit.fingerprint))
@@ -230,6 +230,7 @@ def _dump(visit: Visit, done: Done) -> str:
 
 
 def type_name(annotation: Any) -> str:
+    """A type for people."""
     return getattr(annotation, "__name__", None) or str(annotation).replace("typing.", "")
 
 
@@ -254,7 +255,9 @@ def _reuse(visit: Visit, row: NodeRow) -> tuple[Any, Label]:
         try:
             value = visit.step.codec.load(text)
         except ValidationError as error:
-            raise InputError(f"{visit.path}: the recorded value does not fit {type_name(visit.step.returns)}: {text}") from error
+            raise InputError(
+                f"{visit.path}: the recorded value does not fit {type_name(visit.step.returns)}: {text}"
+            ) from error
     label = Label.from_json(json.loads(row.label)) if row.label != "{}" else visit.label
     attempts = tuple(visit.context.prior.get((visit.path, visit.fingerprint), ()))
     record = StepRecord(

@@ -19,10 +19,7 @@ def run_of(record: Record, step: Step[..., Any] | None) -> Run[Any]:
     attempts: dict[tuple[str, str], list[Attempt]] = {}
     for row in record.attempts:
         attempts.setdefault((row.path, row.fingerprint), []).append(Attempt.from_json(json.loads(row.body)))
-    steps = {
-        node.path: _step(node, tuple(attempts.get((node.path, node.fingerprint), ())))
-        for node in record.nodes
-    }
+    steps = {node.path: _step(node, tuple(attempts.get((node.path, node.fingerprint), ()))) for node in record.nodes}
     run = record.run
     result = None if run.value is None else json.loads(run.value)
     if step is not None and run.value is not None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.errors import RunFailed, UsageError
-from agentfleet.runtime.context import Body, Blocked, current
+from agentfleet.runtime.context import Blocked, Body, current
 from agentfleet.runtime.events import Event
 from agentfleet.runtime.loop import LOOP, running_loop
 from agentfleet.runtime.node import run_node

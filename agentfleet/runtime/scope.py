@@ -131,9 +131,7 @@ class Scope:
         try:
             inputs = {name: evaluate(expr, self.values, self.inputs) for name, expr in node.bindings.items()}
             label = self._label(node.bindings.values())
-            value, out = await self.run_node(
-                self.context, node.step, inputs, label, self.prefix + node.id, self.depth
-            )
+            value, out = await self.run_node(self.context, node.step, inputs, label, self.prefix + node.id, self.depth)
         except Blocked:
             self.blocked = True
         except Interrupted:
@@ -177,5 +175,3 @@ class Scope:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-

@@ -209,7 +209,9 @@ class Session:
         node = next((n for n in record.nodes if n.path == path and n.state == "waiting"), None)
         if node is None or node.waiting is None:
             waiting = [n.path for n in record.nodes if n.state == "waiting"]
-            raise UnknownName(f"{path} of run {record.run.id} does not wait; waiting: {', '.join(waiting) or 'nothing'}")
+            raise UnknownName(
+                f"{path} of run {record.run.id} does not wait; waiting: {', '.join(waiting) or 'nothing'}"
+            )
         step = find_step(json.loads(node.waiting).get("step", ""), json.loads(record.run.target), self.root)
         text = checked_answer(step, value, json.loads(node.waiting), path)
         self.ledger.answer(record.run.id, path, text, who or os.environ.get("USER", "person"))
@@ -314,7 +316,8 @@ async def _next(queue: asyncio.Queue[Event], future: Future[Run[Any]]) -> Event:
     """The next event; a run that could not begin raises here instead of leaving the reader waiting."""
     get = asyncio.ensure_future(queue.get())
     whole = asyncio.wrap_future(future)
-    done, _ = await asyncio.wait({get, whole}, return_when=asyncio.FIRST_COMPLETED)
+    waited: set[asyncio.Future[Any]] = {get, whole}
+    done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if get in done or not (whole.done() and whole.exception()):
         return await get
     get.cancel()

@@ -34,16 +34,20 @@ async def run_skill(visit: Visit) -> Done:
     """The value of a skill node. Raises Blocked (waits), StepFailed, StepError."""
     parts = await _body(visit)
     if isinstance(parts, Done):
-        problem = await _problem(visit, None, (), parts.value)
+        problem = await problem_of(visit, parts.value)
         if problem:
-            raise StepFailed(f"{visit.path}: its body answered, and a check refused: {problem}", (), parts.value, visit.path)
+            raise StepFailed(
+                f"{visit.path}: its body answered, and a check refused: {problem}", (), parts.value, visit.path
+            )
         return parts
     output = _output(visit)
     texts = [part if isinstance(part, str) else codec(type(part)).dump(part) for part in parts]
     narrowed = narrow(output, texts)
     if narrowed.settled and not narrowed.problem:
         return Done(narrowed.value)
-    return await _Climb(visit, narrowed.output, texts, visit.step.build_prompt(visit.inputs, parts)).run(narrowed.problem)
+    return await _Climb(visit, narrowed.output, texts, visit.step.build_prompt(visit.inputs, parts)).run(
+        narrowed.problem
+    )
 
 
 async def _body(visit: Visit) -> Done | tuple[Any, ...]:
@@ -65,7 +69,7 @@ def _output(visit: Visit) -> Output:
     return visit.step.output
 
 
-async def _problem(visit: Visit, output: Output | None, texts: Sequence[str], value: Any) -> str:
+async def problem_of(visit: Visit, value: Any, output: Output | None = None, texts: Sequence[str] = ()) -> str:
     """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
     if output is not None:
         problem = ungrounded(output, value, texts)
@@ -118,7 +122,13 @@ class _Climb:
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
             accepted = attempt_row(visit, attempt)
             return Done(
-                end.value, attempt.tier, attempt.model, attempt.outcome.value, end.attempts, durable=paid, accepted=accepted
+                end.value,
+                attempt.tier,
+                attempt.model,
+                attempt.outcome.value,
+                end.attempts,
+                durable=paid,
+                accepted=accepted,
             )
         if unanswerable:
             end = await self._abstained(end, unanswerable)
@@ -178,7 +188,7 @@ class _Climb:
             if isinstance(wanted, Call):
                 send = await self._call(wanted, ladder, backends)
             elif isinstance(wanted, Judge):
-                send = await _problem(self.visit, self.output, self.texts, wanted.value)
+                send = await problem_of(self.visit, wanted.value, self.output, self.texts)
             else:
                 await self._recorded(wanted)
 
@@ -234,7 +244,9 @@ class _Climb:
             outcome = stuck.attempts[-1].outcome.value if stuck.attempts else Outcome.SKIPPED.value
             return Done(wish, "", "default", outcome, stuck.attempts, fallback=True)
         best = stuck.best if stuck.has_best else None
-        raise StepFailed(f"{visit.path}: no model gave an acceptable answer: {stuck.why}", stuck.attempts, best, visit.path)
+        raise StepFailed(
+            f"{visit.path}: no model gave an acceptable answer: {stuck.why}", stuck.attempts, best, visit.path
+        )
 
     def _wait(self, stuck: Stuck) -> Wait:
         step = self.visit.step

@@ -24,7 +24,8 @@ async def walk(context: RunContext, step: Step[..., Any], inputs: dict[str, Any]
     """Run and commit the end. Never raises for what a step did; raises LedgerError when the record cannot be kept."""
     began = time.monotonic()
     context.emit(RunStarted(context.id, context.graph))
-    status, value, text, error, cause = "failed", None, None, "", None
+    status, value, text, error = "failed", None, None, ""
+    cause: BaseException | None = None
     try:
         async with asyncio.timeout(context.seconds_left()):
             value = await _whole(context, step, inputs)

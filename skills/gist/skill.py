@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+from agentfleet.stock.skills.intent.words import themes
+
 from agentfleet import ask, summarise
 from agentfleet.text import own_words
 
 LIMIT = 240
-"""Characters of a gist; a mail of one short sentence is its own."""
+"""Characters of a gist."""
+LONG = 1_200
+"""Characters up to which the mail's own most telling sentence is its gist, and no model is asked."""
 
 _NUMBER = re.compile(r"\d+(?:[.,:/'-]\d+)*")
 _CODE = re.compile(r"\b[A-Za-z]{1,4}-\d{3,}\b")
@@ -27,9 +31,24 @@ def gist(email: str) -> str:
     words = _core(own_words(email))
     if not words:
         return "The e-mail is empty."
-    if len(words) <= LIMIT and len(_ENDS.split(words)) <= 2:
+    told = _most_telling(words) if len(words) <= LONG else ""
+    return told or ask(words)
+
+
+def _most_telling(words: str) -> str:
+    """The sentence that speaks of most themes; of equals the first. "" when it is too long to stand for the mail."""
+    if len(words) <= LIMIT and len(_ENDS.findall(words)) <= 1:
         return words
-    return ask(words)
+    return max((s for s in _sentences(words) if len(s) <= LIMIT), key=_weight, default="")
+
+
+def _sentences(words: str) -> list[str]:
+    starts = [0, *(match.end() for match in _ENDS.finditer(words)), len(words)]
+    return [words[a:b].strip() for a, b in zip(starts, starts[1:], strict=False) if words[a:b].strip()]
+
+
+def _weight(sentence: str) -> int:
+    return sum(themes(sentence).values()) + ("?" in sentence)
 
 
 def _core(words: str) -> str:

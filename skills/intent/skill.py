@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agentfleet import ask, classify
 from agentfleet.stock.skills.intent.words import asks_money_back, guards, noticed, themes
+
+from agentfleet import ask, classify
 from agentfleet.text import own_words
 
 Kind = Literal["refund", "delivery", "complaint", "other"]
@@ -15,10 +16,23 @@ SPEAKS_OF: dict[Kind, frozenset[str]] = {
     "delivery": frozenset({"parcel", "where_when", "redirect"}),
     "complaint": frozenset({"defect", "bad_service", "displeased", "sarcasm", "mend"}),
     "other": frozenset(
-        "paperwork product_question shop people_business account advertising pleased not_for_us before_buying".split()
+        [
+            "paperwork",
+            "product_question",
+            "shop",
+            "people_business",
+            "account",
+            "advertising",
+            "pleased",
+            "not_for_us",
+            "before_buying",
+        ]
     ),
 }
 """The themes that speak for each kind."""
+
+TOO_LONG = 1_500
+"""Words above which a mail is not decided at a glance."""
 
 MARGIN = 3
 """By how many different expressions the mail may speak for another kind before an answer is doubted."""
@@ -47,6 +61,13 @@ def is_no_instruction(kind: Kind, email: str) -> None:
 
 
 @intent.check
+def is_no_book(kind: Kind, email: str) -> None:
+    """In very long mails anything can be hidden."""
+    if len(email.split()) > TOO_LONG:
+        raise ValueError(f"the e-mail has more than {TOO_LONG} words; a person must read it")
+
+
+@intent.check
 def refund_is_asked_for(kind: Kind, email: str) -> None:
     """`refund` stands exactly when the customer's own words ask for money back."""
     if kind != "refund":
@@ -54,7 +75,9 @@ def refund_is_asked_for(kind: Kind, email: str) -> None:
             raise ValueError(f"not {kind}: the customer's own words ask for money back")
         return
     if not asks_money_back(email):
-        raise ValueError("no refund: the customer's own words ask for no money back, or only if something else fails, or say it has come")
+        raise ValueError(
+            "no refund: the customer's own words ask for no money back, or only if something else fails, or say it has come"
+        )
     if "only_asking" in guards(own_words(email)) or "before_buying" in themes(email):
         raise ValueError("it seems to be a question about the rules, not a request for money back")
 

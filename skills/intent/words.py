@@ -17,7 +17,9 @@ from agentfleet.text import fold, own_words
 
 _WORD = re.compile(r"\w+")
 _SENTENCE = re.compile(r"[!?;]+|[.…]+(?=\s+[^\sa-zà-ÿ]|\s*$)|\n\s*\n|\n(?=\s*[-*•])")
-_MONEY = re.compile(r"[€$£]|\d[.,]\d\d(?!\d)|\d ?,-|\b(?:eur|euros?|kr|zl|zloty\w*|usd|gbp|chf|pounds?|quid|dollars?|bucks)\b")
+_MONEY = re.compile(
+    r"[€$£]|\d[.,]\d\d(?!\d)|\d ?,-|\b(?:eur|euros?|kr|zl|zloty\w*|usd|gbp|chf|pounds?|quid|dollars?|bucks)\b"
+)
 _ORDER = re.compile(r"\b[a-z]{2}-\d{6}\b")
 _GAPS = {"~": 4, "+": 8}
 
@@ -143,4 +145,7 @@ def noticed(text: str) -> str:
 
 def _size(folded: str) -> str:
     count = len(_WORD.findall(folded))
-    return next((name for limit, name in ((6, "tiny"), (15, "short"), (40, "middling"), (90, "long")) if count < limit), "very_long")
+    return next(
+        (name for limit, name in ((6, "tiny"), (15, "short"), (40, "middling"), (90, "long")) if count < limit),
+        "very_long",
+    )

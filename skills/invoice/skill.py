@@ -11,7 +11,9 @@ from agentfleet import Verbatim, ask, extract
 
 _LABEL = r"(?:total|amount\s+due|balance\s+due|gesamt\w*|summe|rechnungsbetrag|endbetrag|zahlbetrag|montant|importe|totale|totaal|razem|do\s+zap[łl]aty|att\s+betala|i\s+alt)"
 _TOTAL = re.compile(rf"(?im)^.*\b{_LABEL}\b[^\n\d]*(?P<sum>\d[\d.,' \u00a0]*\d|\d)")
-_NOT_TOTAL = re.compile(r"(?i)sub\W?total|zwischensumme|net\b|netto|sous.total|subtotal|\bvat\b|mwst|\btva\b|\biva\b|\bbtw\b")
+_NOT_TOTAL = re.compile(
+    r"(?i)sub\W?total|zwischensumme|net\b|netto|sous.total|subtotal|\bvat\b|mwst|\btva\b|\biva\b|\bbtw\b"
+)
 
 
 class Invoice(BaseModel):

@@ -15,7 +15,9 @@ CEILING = 10_000
 
 _ORDER = re.compile(r"(?<![\w-])[A-Z]{2}-\d{6}(?![\w-])")
 _LIKE_ORDER = re.compile(r"(?<![\w-])[A-Za-z]{1,4}\s?[-–_/]\s?\d{4,9}(?![\w-])")
-_SIGN = r"€|\$|£|(?:EUR|USD|GBP|CHF|PLN|SEK|DKK|NOK|CZK|euros?|kr|zł|zl|dollars?|pounds?|quid|bucks|franken|zloty\w*)\b\.?"
+_SIGN = (
+    r"€|\$|£|(?:EUR|USD|GBP|CHF|PLN|SEK|DKK|NOK|CZK|euros?|kr|zł|zl|dollars?|pounds?|quid|bucks|franken|zloty\w*)\b\.?"
+)
 _NUMBER = r"\d{1,3}(?:[.,'\u00a0\u202f ]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d{1,2})?"
 _EDGE = r"(?<![\w.,-])"
 _AMOUNT = re.compile(
@@ -45,7 +47,9 @@ def misspelt(text: str) -> list[str]:
 
 def amounts(text: str) -> list[float]:
     """The different sums of money of a text: numbers with a currency, or with two decimals."""
-    found = (match["after"] or match["before"] or match["bare"] for match in _AMOUNT.finditer(_LIKE_ORDER.sub(" ", text)))
+    found = (
+        match["after"] or match["before"] or match["bare"] for match in _AMOUNT.finditer(_LIKE_ORDER.sub(" ", text))
+    )
     return list(dict.fromkeys(_value(number) for number in found))
 
 
@@ -78,7 +82,9 @@ def is_unmistakable(found: Order | None, email: str) -> None:
             raise ValueError("the customer's own words do not name both an order number and an amount; answer null")
         return
     if len(numbers) > 1 or misspelt(words):
-        raise ValueError(f"more than one order number: {', '.join([*numbers, *misspelt(words)])}; which one is meant is unclear")
+        raise ValueError(
+            f"more than one order number: {', '.join([*numbers, *misspelt(words)])}; which one is meant is unclear"
+        )
     if len(sums) > 1:
         raise ValueError(f"more than one amount: {', '.join(f'{s:g}' for s in sums)}; which one is meant is unclear")
     if found is None or found.order_id != numbers[0] or found.amount != sums[0]:
@@ -89,4 +95,6 @@ def is_unmistakable(found: Order | None, email: str) -> None:
 def amount_is_plausible(found: Order | None, email: str) -> None:
     """Large and empty sums are for people."""
     if found is not None and not 0 < found.amount <= CEILING:
-        raise ValueError(f"an amount of {found.amount:g} needs a second look by a person (0 to {CEILING} are paid at once)")
+        raise ValueError(
+            f"an amount of {found.amount:g} needs a second look by a person (0 to {CEILING} are paid at once)"
+        )

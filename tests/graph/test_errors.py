@@ -192,7 +192,7 @@ def test_closure() -> None:
             return f("x")
 
 
-@pytest.mark.parametrize("hide", [lambda m: (lambda: m), lambda m: (lambda x=[m]: x)])
+@pytest.mark.parametrize("hide", [lambda m: lambda: m, lambda m: lambda x=[m]: x])
 def test_closures_as_arguments(hide: Any) -> None:
     def g(mail: str) -> str:
         return keep(hide(mail))
@@ -235,7 +235,7 @@ def test_nothing_reads_it() -> None:
 
 
 def test_unknown_type() -> None:
-    with refused("f: cannot find the type 'Later'. Define or import it above (not under TYPE_CHECKING).", "test_errors"):
+    with refused("f: cannot find the type 'Later'. Define or import it above (not under TYPE_CHECKING)."):
 
         @step
         def f(it: Later) -> str:

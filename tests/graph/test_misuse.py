@@ -176,7 +176,7 @@ def test_signatures_that_no_step_can_have() -> None:
         (wrong_default, "the default of 'mail', None, is no str"),
         (Shop.method, "is a method; steps are functions"),
     ):
-        with refused(text, "test_errors.py"):
+        with refused(text, "test_misuse.py"):
             step(fn)
 
 

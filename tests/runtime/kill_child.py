@@ -103,7 +103,9 @@ def crooked(text: str) -> str:
 def main(folder: Path, key: str) -> None:
     global LOG
     LOG = Log(folder / "calls.log")
-    model = Model(name="logged", backend="scripted", tier="large", location="cloud", price={"input": 1.0, "output": 2.0})
+    model = Model(
+        name="logged", backend="scripted", tier="large", location="cloud", price={"input": 1.0, "output": 2.0}
+    )
     backends: dict[str, Any] = {"logged": Logged()}
     session = Session(Fleet([model]), open_ledger(folder / "ledger.sqlite", folder), folder, backends=backends)
     print("ready", flush=True)

@@ -83,5 +83,7 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
     calls = Counter(lines(tmp_path))
     per_run = 6
     repeated_in_flight = sum(calls.values()) - finished * per_run
-    print(f"kills {kills}, runs finished {finished}, in-flight calls repeated {repeated_in_flight}, committed repeated 0")
+    print(
+        f"kills {kills}, runs finished {finished}, in-flight calls repeated {repeated_in_flight}, committed repeated 0"
+    )
     assert finished >= 1 and 0 <= repeated_in_flight <= 2 * kills

@@ -81,8 +81,8 @@ def calls(note: str, count: int) -> None:
     length(sure(note))  # wrong: a model for a text
     total([length(note), note])  # wrong: a member of a fan-in list
     total(length(note))  # wrong: one value for a list
-    sure(note).numbr  # wrong: field
-    room(note).beds  # wrong: field of an optional
+    sure(note).numbr  # wrong: field  # noqa: B018
+    room(note).beds  # wrong: field of an optional  # noqa: B018
     length(sure(note).beds)  # wrong: type of a field
     make_room(number=3)  # wrong: field of a typed constructor
     make_room(numbr="101")  # wrong: unknown field of a typed constructor
@@ -141,5 +141,5 @@ def outside(note: str) -> None:
     text: str = length(note)  # wrong: type of a value
     record: str = length.run(note).value  # wrong: type of a run's value
     spare: Room = sure.using(on_fail="none")(note)  # wrong: a default answer widens the type
-    length.arun(note).value  # wrong: arun is awaited
+    length.arun(note).value  # wrong: arun is awaited  # noqa: B018
     print(number, text, record, spare)

@@ -6,6 +6,7 @@ marks: tokens like ``#asks_refund`` by which a skill's body hands facts found by
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -37,7 +38,7 @@ def terms(text: str) -> dict[str, Counter[str]]:
     plain = _MARK.sub(" ", text)
     words = _WORD.findall(_DIGITS.sub("0", fold(own_words(plain) or plain)))
     pairs = Counter(words)
-    pairs.update(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))
+    pairs.update(f"{a} {b}" for a, b in itertools.pairwise(words))
     return {"word": pairs, "char": _characters(words), "mark": marks}
 
 

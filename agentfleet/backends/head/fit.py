@@ -50,7 +50,9 @@ def train(examples: Sequence[tuple[str, str]], options: Sequence[str]) -> Traine
     labels = np.array([list(options).index(label) for _, label in pairs], np.int64)
     counts = np.bincount(labels, minlength=len(options))
     if len(options) < 2 or counts.min() < 2:
-        raise SchemaError(f"a head needs two examples or more of each option; it has {dict(zip(options, counts.tolist(), strict=True))}")
+        raise SchemaError(
+            f"a head needs two examples or more of each option; it has {dict(zip(options, counts.tolist(), strict=True))}"
+        )
     found = [terms(text) for text, _ in pairs]
     features = Features.learn(found)
     matrix = _matrix(features, found)
@@ -75,7 +77,8 @@ def probabilities(scores: Doubles, temperature: float, floor: float) -> Doubles:
     scaled = scores / temperature
     scaled = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     share: Doubles = scaled / scaled.sum(axis=-1, keepdims=True)
-    return (1 - floor) * share + floor / scores.shape[-1]
+    mixed: Doubles = (1 - floor) * share + floor / scores.shape[-1]
+    return mixed
 
 
 def measure(held_out: Doubles, labels: NDArray[np.int64]) -> dict[str, Any]:

@@ -54,7 +54,9 @@ def load(path: Path, key: str) -> Trained:
             raise ValueError("it was changed after it was written")
         return _trained(about, _safetensors().load(blob))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"the cached head {where} cannot be used: {error}. Delete it; it is trained anew.") from error
+        raise ModelFileError(
+            f"the cached head {where} cannot be used: {error}. Delete it; it is trained anew."
+        ) from error
 
 
 def _trained(about: dict[str, Any], numbers: dict[str, Any]) -> Trained:

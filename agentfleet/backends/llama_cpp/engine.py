@@ -174,7 +174,7 @@ class LlamaCpp:
                 job.future.set_result(job.work(answerer, self._flag(job)))
             except Cancelled:
                 job.future.set_exception(BackendError(f"{self.name}: the call was cancelled or the model closed"))
-            except BaseException as error:  # noqa: BLE001  the waiting side must hear of it, whatever it is
+            except BaseException as error:
                 job.future.set_exception(error)
         if answerer is not None:
             answerer.free()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from agentfleet.errors import FleetError, LabelError
 from agentfleet.fleet.config import resolve_key
@@ -13,13 +14,13 @@ from agentfleet.routing.eligible import clearance
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
 
-_checked: set[tuple[str, str, str]] = set()
+_checked: WeakKeyDictionary[Step[..., Any], set[str]] = WeakKeyDictionary()
 
 
 def check_fit(step: Step[..., Any], fleet: Fleet) -> None:
     """Raises FleetError (tier, model), MissingKey or LabelError. A graph that passed is not asked again."""
-    key = (step.base_fingerprint, fleet.digest, repr(step.options))
-    if key in _checked:
+    passed = _checked.setdefault(step, set())
+    if fleet.digest in passed:
         return
     for problem in tier_problems(step, fleet):
         raise FleetError(problem)
@@ -28,7 +29,7 @@ def check_fit(step: Step[..., Any], fleet: Fleet) -> None:
             resolve_key(model)
     for problem in label_problems(step, fleet):
         raise LabelError(problem)
-    _checked.add(key)
+    passed.add(fleet.digest)
 
 
 def tier_problems(step: Step[..., Any], fleet: Fleet) -> Iterator[str]:

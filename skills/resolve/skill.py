@@ -11,6 +11,11 @@ from pydantic import BaseModel
 from agentfleet import ByReference, Plan, ask, plan, step
 
 
+_STEP = '{"steps":[{"id":"s1","tool":"%s","with":{"%s":{"ref":"%s"}}}],"result":"s1"}'
+_REFUND = _STEP % ("refund", "order", "found")
+_REPLY = _STEP % ("reply", "about", "about")
+
+
 class Resolution(BaseModel):
     """What was done: `text` for the record, `refunded` in the currency of the order."""
 
@@ -43,8 +48,8 @@ def resolve(kind: Kind, found: Order | None, about: str) -> Plan[Resolution]:
 def _rule(kind: Kind, found: Order | None) -> str:
     """The rule of the house for this case, so that a small model need not work it out; the checks hold it to it."""
     if kind == "refund" and found is not None:
-        return "Money back was asked for and the order is known. Use the tool refund."
-    return "Use the tool reply."
+        return f"Money back was asked for and the order is known. Use the tool refund: {_REFUND}"
+    return f"Use the tool reply: {_REPLY}"
 
 
 @resolve.check
@@ -52,9 +57,9 @@ def refunds_what_was_asked_for(todo: Plan[Resolution], kind: Kind, found: Order 
     """Exactly one refund, of the found order and its amount, when one was asked for; else none."""
     wanted = kind == "refund" and found is not None
     if todo.count(refund) and not wanted:
-        raise ValueError("no refund: none was asked for, or no order was found; use reply")
+        raise ValueError(f"no refund: none was asked for, or no order was found; answer {_REPLY}")
     if wanted and todo.count(refund) != 1:
-        raise ValueError(f"refund exactly once (the plan does it {todo.count(refund)} times), and leave reply out")
+        raise ValueError(f"money back was asked for and the order is known; answer {_REFUND}")
 
 
 @resolve.check
@@ -63,6 +68,6 @@ def replies_once(todo: Plan[Resolution], kind: Kind, found: Order | None, about:
     if todo.count(refund):
         return
     if todo.count(reply) != 1:
-        raise ValueError("use reply exactly once")
+        raise ValueError(f"use reply exactly once; answer {_REPLY}")
     if [use for use in todo.uses(reply, "about") if use != about]:
-        raise ValueError('reply to the summary: {"about": {"ref": "about"}}')
+        raise ValueError(f"the reply is about the summary; answer {_REPLY}")

@@ -39,7 +39,11 @@ def once(statement: str) -> tuple[float, list[str], bool]:
     program = PROGRAM.format(statement=statement, heavy=HEAVY)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
     )
     if done.returncode:
         raise SystemExit(f"{statement}: {done.stderr}")

@@ -143,10 +143,14 @@ def medians(found: Measured, name: str) -> dict[str, float]:
 def table(result: dict[str, Any]) -> None:
     print(f"{'µs a step':<28}{f'chain {CHAIN}':>12}{f'1→{FAN}→1':>12}{f'{RUNS} diamonds':>16}")
     rows = {"agentfleet, ledger in memory": result, **result["peers"]}
-    rows["agentfleet, ledger on disk"] = {key.removeprefix("ledger_"): v for key, v in result.items() if "ledger_" in key}
+    rows["agentfleet, ledger on disk"] = {
+        key.removeprefix("ledger_"): v for key, v in result.items() if "ledger_" in key
+    }
     for name, row in rows.items():
         cells = [row.get(f"{shape}_us") for shape in ("chain", "fan", "diamonds")]
-        print(f"{name:<28}" + "".join(f"{'-' if c is None else c:>{w}}" for c, w in zip(cells, (12, 12, 16), strict=True)))
+        print(
+            f"{name:<28}" + "".join(f"{'-' if c is None else c:>{w}}" for c, w in zip(cells, (12, 12, 16), strict=True))
+        )
     print(f"with the ledger on disk, by length of the chain: {result['ledger_growth_us']}")
     print(f"one write of 4 KiB with fsync in that folder: {result['fsync_us']} µs")
 

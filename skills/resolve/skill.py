@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from agentfleet import ByReference, Plan, ask, plan, step
 
-
 _STEP = '{"steps":[{"id":"s1","tool":"%s","with":{"%s":{"ref":"%s"}}}],"result":"s1"}'
 _REFUND = _STEP % ("refund", "order", "found")
 _REPLY = _STEP % ("reply", "about", "about")

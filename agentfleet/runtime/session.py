@@ -119,6 +119,7 @@ class Session:
                 event = await _next(queue, future)
                 yield event
                 if isinstance(event, RunFinished):
+                    await asyncio.wrap_future(future)
                     return
         finally:
             future.cancel()

@@ -48,7 +48,7 @@ def _sentences(words: str) -> list[str]:
 
 
 def _weight(sentence: str) -> int:
-    return sum(themes(sentence).values()) + ("?" in sentence)
+    return int(sum(themes(sentence).values())) + ("?" in sentence)
 
 
 def _core(words: str) -> str:

@@ -30,14 +30,14 @@ def invoice(text: str, currency: str = "EUR") -> Invoice:
 
 
 @invoice.check
-def number_has_a_digit(found: Invoice, text: str, currency: str) -> None:
+def number_has_a_digit(found: Invoice, text: str, currency: str = "EUR") -> None:
     """A number without any digit is a heading."""
     if not any(c.isdigit() for c in found.number):
         raise ValueError(f"{found.number!r} is no invoice number; copy the number that stands after 'invoice no.'")
 
 
 @invoice.check
-def total_is_the_printed_one(found: Invoice, text: str, currency: str) -> None:
+def total_is_the_printed_one(found: Invoice, text: str, currency: str = "EUR") -> None:
     """Where lines are labelled as totals, the total is one of theirs."""
     printed = printed_totals(text)
     if printed and found.total not in printed:

@@ -23,7 +23,7 @@ _EDGE = r"(?<![\w.,-])"
 _AMOUNT = re.compile(
     rf"(?:{_SIGN})\s?(?P<after>{_NUMBER})(?![\w%])"
     rf"|{_EDGE}(?P<before>{_NUMBER})(?:,-|\.-|,–)?\s?(?:{_SIGN})"
-    rf"|{_EDGE}(?P<bare>\d+[.,]\d{{2}})(?![\w.,]*\d|\s?%|\s?(?:kg|g|m|cm|mm|l|ml|h|km|uhr|am|pm)\b)",
+    rf"|{_EDGE}(?P<bare>(?:\d{{1,3}}(?:[.,]\d{{3}})+|\d+)[.,]\d{{2}})(?![\w.,]*\d|\s?%|\s?(?:kg|g|m|cm|mm|l|ml|h|km|uhr|am|pm)\b)",
     re.IGNORECASE,
 )
 

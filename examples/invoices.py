@@ -1,21 +1,25 @@
-"""One small graph for each document of a list, four at once, then a merge in plain Python. The model is scripted.
+"""One skill on each document of a list, four at once, then a merge in plain Python. The model is scripted.
 
 $ python examples/invoices.py
 170.50 EUR
-each_one_document#rent.txt/invoice: R-77
-each_one_document#tea.txt/invoice: T-12
+each_invoice#rent.txt/invoice: number='R-77' total=149.0
+each_invoice#hello.txt/invoice: None
+each_invoice#tea.txt/invoice: number='T-12' total=21.5
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel
 
-from agentfleet import ask, classify, each, extract, graph, step, when
+from agentfleet import ask, each, extract, graph, step
 from agentfleet.testing import scripted
 
-Document = tuple[str, str]  # name, text
+
+class Document(BaseModel):
+    """A file's name and text."""
+
+    name: str
+    text: str
 
 
 class Invoice(BaseModel):
@@ -25,22 +29,10 @@ class Invoice(BaseModel):
     total: float
 
 
-@classify(tier="nano")
-def kind(text: str) -> Literal["invoice", "letter"]:
-    """Is this an invoice?"""
-    return ask(text) if "total" in text else "letter"  # what code can tell, no model is asked
-
-
 @extract(tier="small")
-def invoice(text: str) -> Invoice:
+def invoice(doc: Document) -> Invoice | None:
     """Number and total."""
-    return ask(text)
-
-
-@graph
-def one_document(doc: Document) -> Invoice | None:
-    """The invoice, None when it is none: `invoice` runs only if it is wanted."""
-    return when(kind(doc[1]) == "invoice", invoice(doc[1]), otherwise=None)
+    return ask(doc.text) if "total" in doc.text else None  # what code can tell, no model is asked
 
 
 @step
@@ -51,15 +43,17 @@ def add_up(found: list[Invoice | None], currency: str) -> str:
 
 @graph
 def books(docs: list[Document], currency: str = "EUR") -> str:
-    """Its steps' paths carry the document's name, as `key` says."""
-    return add_up(each(one_document, at_once=4, key=lambda doc: doc[0])(docs), currency)
+    """The paths of its steps carry each document's name, as `key` says."""
+    return add_up(each(invoice, at_once=4, key=lambda doc: doc.name)(docs), currency)
 
 
 if __name__ == "__main__":
-    docs = [("rent.txt", "no. R-77, total 149.00"), ("hello.txt", "Dear all,"), ("tea.txt", "no. T-12, total 21.50")]
-    read = {"rent.txt": Invoice(number="R-77", total=149), "tea.txt": Invoice(number="T-12", total=21.5)}
-    with scripted({"kind": "invoice", **{f"each_one_document#{name}/invoice": one for name, one in read.items()}}):
+    texts = {"rent.txt": "no. R-77, total 149.00", "hello.txt": "Dear all,", "tea.txt": "no. T-12, total 21.50"}
+    docs = [Document(name=name, text=text) for name, text in texts.items()]
+    answers = {"rent.txt": Invoice(number="R-77", total=149), "tea.txt": Invoice(number="T-12", total=21.5)}
+    with scripted({f"each_invoice#{name}/invoice": answer for name, answer in answers.items()}):
         run = books.run(docs=docs)
     print(run.value)
-    for path in sorted(path for path in run.steps if path.endswith("/invoice")):
-        print(f"{path}: {run.steps[path].value.number}")
+    for doc in docs:
+        path = f"each_invoice#{doc.name}/invoice"
+        print(f"{path}: {run.steps[path].value}")

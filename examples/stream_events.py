@@ -1,7 +1,6 @@
 """Watching a run while it goes on: every step, every attempt, at last the record. Scripted: the first answer is bad.
 
 $ python examples/stream_events.py
-run of triage
 urgency begins
 urgency: attempt 1 on nano is invalid
 urgency: attempt 2 on nano is valid
@@ -18,7 +17,7 @@ import asyncio
 from typing import Literal
 
 from agentfleet import ask, classify, graph, summarise, when
-from agentfleet.runtime.events import AttemptMade, RunFinished, RunStarted, StepFinished, StepStarted
+from agentfleet.runtime.events import AttemptMade, RunFinished, StepFinished, StepStarted
 from agentfleet.testing import scripted
 
 
@@ -44,8 +43,6 @@ async def main() -> None:
     """In a notebook: ``await main()``."""
     async for event in triage.stream(mail="Water is coming through the ceiling!"):
         match event:
-            case RunStarted(graph=name):
-                print(f"run of {name}")
             case StepStarted(path=path):
                 print(f"{path} begins")
             case AttemptMade(path=path, attempt=one):

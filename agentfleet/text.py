@@ -31,7 +31,9 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 
 
 def own_words(text: str) -> str:
-    """What the writer wrote: without quoted lines and without the earlier mail that stands below a reply.
+    """What the writer wrote: without quoted lines, signature, and the earlier mail that stands below a reply.
+
+    A line of two hyphens opens the signature (RFC 3676).
 
     A line "On … wrote:" ends the own words only when quoted lines or nothing of the writer's follow; lines that
     start with ">" are dropped wherever they stand, so that answers between quotes are kept.
@@ -39,7 +41,7 @@ def own_words(text: str) -> str:
     kept: list[str] = []
     lines = text.splitlines()
     for index, line in enumerate(lines):
-        if _FORWARDED.match(line) or _is_header_block(lines, index):
+        if line.rstrip() == "--" or _FORWARDED.match(line) or _is_header_block(lines, index):
             break
         if _QUOTED.match(line):
             continue

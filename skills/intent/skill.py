@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from agentfleet.stock.skills.intent.machine import speaks_to_a_machine
 from agentfleet.stock.skills.intent.words import asks_money_back, guards, noticed, themes
 
 from agentfleet import ask, classify
@@ -48,7 +49,7 @@ def intent(email: str) -> Kind:
     advertising). What is quoted from earlier mails does not count, only the customer's own words.
     """
     words = own_words(email)
-    if not any(letter.isalnum() for letter in words) and "to_the_machine" not in guards(email):
+    if not any(letter.isalnum() for letter in words) and not speaks_to_a_machine(email):
         return "other"
     return ask(words.replace("#", "# "), noticed(email))
 
@@ -56,7 +57,7 @@ def intent(email: str) -> Kind:
 @intent.check
 def is_no_instruction(kind: Kind, email: str) -> None:
     """Text that addresses the machine instead of the shop is decided by nobody automatic."""
-    if "to_the_machine" in guards(email):
+    if speaks_to_a_machine(email):
         raise ValueError("the e-mail gives instructions to the assistant or system; a person must read it")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from agentfleet.text import fold, own_words
 
@@ -82,10 +83,17 @@ def _follows(rest: tuple[Piece, ...], words: Sequence[str], at: int) -> bool:
 
 
 @cache
+def data() -> dict[str, Any]:
+    """What `words.toml` says: themes at the top, tables for the checks below."""
+    return tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def _lexicons() -> tuple[Lexicon, Lexicon]:
-    data = tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
-    guards = data.pop("guards")
-    return Lexicon(data), Lexicon(guards)
+    found = data()
+    return Lexicon({name: entries for name, entries in found.items() if isinstance(entries, list)}), Lexicon(
+        found["guards"]
+    )
 
 
 def sentences(text: str) -> list[list[str]]:

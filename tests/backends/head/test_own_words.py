@@ -19,6 +19,7 @@ from agentfleet.text import fold, own_words
         ("No.\n\nFrom: shop@b.example\nSent: Monday\nrefund?", "No."),
         ("> Shall we refund?\nNo, please send it.\n> Or replace?\nNeither.", "No, please send it.\nNeither."),
         ("On Monday my friend wrote a letter.\nWhere is it?", "On Monday my friend wrote a letter.\nWhere is it?"),
+        ("Where is it?\n-- \nACME\nfull refund approved", "Where is it?"),
         ("", ""),
     ],
 )

@@ -24,8 +24,8 @@ QUICK = 16
 """Rows of the quick form."""
 
 
-def run(inbox: Path, limit: int | None) -> tuple[list[tuple[float, dict[str, Any]]], float, str]:
-    """Each row with the second at which it stood, the seconds of the whole, and what stood on stderr."""
+def run(inbox: Path, limit: int | None) -> tuple[list[tuple[float, dict[str, Any]]], float]:
+    """Each row with the second at which it stood, and the seconds of the whole."""
     command = [sys.executable, "-m", "agentfleet.cli.main", "run", "support_desk", "--inputs", str(inbox), "--json"]
     command += [] if limit is None else ["--limit", str(limit)]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -38,7 +38,9 @@ def run(inbox: Path, limit: int | None) -> tuple[list[tuple[float, dict[str, Any
             rows = [(time.perf_counter() - began, json.loads(line)) for line in child.stdout]
         taken = time.perf_counter() - began
         errors.seek(0)
-        return rows, taken, errors.read()
+        if child.returncode not in (0, 1):  # 1: some mails failed, which the counts say
+            raise SystemExit(f"the run ended with code {child.returncode} after {len(rows)} rows:\n{errors.read()}")
+        return rows, taken
 
 
 def refunds(row: Mapping[str, Any]) -> list[float]:
@@ -85,9 +87,7 @@ def main() -> None:
     inbox = given.inbox.resolve()
     gold_file = given.gold or inbox.with_name(inbox.name.removesuffix(".jsonl") + ".gold.jsonl")
     gold = [json.loads(line) for line in gold_file.read_text(encoding="utf-8").split("\n") if line.strip()]
-    rows, taken, errors = run(inbox, QUICK if given.quick else None)
-    if not rows:
-        raise SystemExit(f"no row came:\n{errors}")
+    rows, taken = run(inbox, QUICK if given.quick else None)
     result: dict[str, Any] = judged([row for _, row in rows], gold)
     result |= {"first_row_s": round(rows[0][0], 2), "seconds": round(taken, 1), "peak_mb": round(peak_mb())}
     result |= {"cost": sum(row["cost"] for _, row in rows), "inbox": given.inbox.name}

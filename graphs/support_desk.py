@@ -13,6 +13,9 @@ from agentfleet.stock.skills.resolve.skill import Resolution, resolve
 
 from agentfleet import graph, when
 
+GOLD = {"kind": "intent", "refunded": "value.refunded"}
+"""Where the keys of a gold row are found in a run."""
+
 
 @graph
 def support_desk(email: str) -> Resolution:

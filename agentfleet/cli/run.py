@@ -39,7 +39,9 @@ def run(
         Path | None, typer.Option("--gold", help="Right answers; default FILE.gold.jsonl beside FILE.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")] = None,
-    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Runs at a time.")] = 4,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", min=1, help="Runs at a time; default 4, and 1 when all models run here.")
+    ] = None,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -63,7 +65,7 @@ def run(
     with opened(frontier, fleet) as session:
         batch = _Batch(step.name, rows, as_json, render.console(), render.console(to_stderr=True))
         batch.heading(session.fleet)
-        interrupted = batch.go(session, step, at_once)
+        interrupted = batch.go(session, step, at_once or runs_at_once(session.fleet))
     if not as_json:
         if inputs is None and batch.runs:
             render.print_value(batch.out, batch.runs[0])
@@ -73,6 +75,11 @@ def run(
         raise typer.Exit(130)
     if batch.failed():
         raise typer.Exit(1)
+
+
+def runs_at_once(fleet: Fleet) -> int:
+    """One run after the other where a single machine does all the work: the first row comes sooner, and so do all."""
+    return 1 if all(model.backend == "llama_cpp" for model in fleet.models) else 4
 
 
 @dataclass

@@ -112,6 +112,12 @@ async def _plain(visit: Visit) -> Done:
     if visit.step.effect:
         await _announce(visit)
     value = await call_body(visit)
+    if visit.step.checks:
+        from agentfleet.runtime.skill import problem_of
+
+        problem = await problem_of(visit, value)
+        if problem:
+            raise StepFailed(f"{visit.path}: a check refused its value: {problem}", (), value, visit.path)
     return Done(value, durable=visit.step.effect)
 
 

@@ -11,6 +11,13 @@ make_environment() {
     [ -x "$VENV/bin/pip" ] || "$python" -m venv "$VENV"
 }
 
+# Does pip find a torch without CUDA here (some 200 MB instead of gigabytes)?
+finds_cpu_torch() {
+    case $(uname) in Darwin) return 0 ;; esac
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --ignore-installed \
+        --report - -c constraints.txt torch 2>/dev/null | grep -q '"version": "[0-9.]*+cpu"'
+}
+
 # install EXTRAS: does nothing when that was done since pyproject.toml and constraints.txt changed.
 install() {
     local stamp="$VENV/installed-$1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from typing import Any
 
@@ -13,8 +14,34 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_run_id() -> str:
     """A new run id: 16 characters, sorted by time of creation (48 bits of ms, 32 random), Crockford base 32."""
-    number = (int(time.time() * 1000) << 32) | int.from_bytes(os.urandom(4), "big")
+    number = (int(time.time() * 1000) << 32) | _random_32()
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(75, -5, -5))
+
+
+_POOL_BYTES = 4096
+_pool = bytearray()
+_pool_lock = threading.Lock()
+
+
+def _random_32() -> int:
+    """32 random bits of the system, which is asked once for many."""
+    with _pool_lock:
+        if not _pool:
+            _pool.extend(os.urandom(_POOL_BYTES))
+        four = _pool[-4:]
+        del _pool[-4:]
+    return int.from_bytes(four, "big")
+
+
+def _forked() -> None:
+    """A child process may not draw what its parent draws, nor wait for a lock that nobody holds there."""
+    global _pool_lock
+    _pool.clear()
+    _pool_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def canonical_json(value: Any) -> str:

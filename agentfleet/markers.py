@@ -10,36 +10,31 @@ from functools import lru_cache
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AliasChoices, BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import core_schema
 from typing_extensions import is_typeddict
 
 
-class Verbatim:
+class _Marker:
+    """Equal to every other of its class, so that types that carry it can be compared and cached."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Verbatim(_Marker):
     """``Annotated[str, Verbatim()]``: the value must stand in the text that the skill reads (numbers as numbers)."""
 
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self)
 
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
-
-class ByReference:
+class ByReference(_Marker):
     """``Annotated[str, ByReference()]`` on a tool's argument: a plan may only point at a value, never write one."""
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
 
 class Abstain:
@@ -108,6 +103,8 @@ def members(annotation: Any) -> list[Any]:
 def wire_name(name: str, info: FieldInfo) -> str:
     """What a model's field is called in JSON."""
     alias = info.validation_alias or info.alias
+    if isinstance(alias, AliasChoices):
+        alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
     return alias if isinstance(alias, str) else name
 
 

@@ -10,11 +10,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from types import NoneType
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic_core import SchemaError as BadCoreSchema
 
 from agentfleet.closed import Option, Question, closed_schema, questions_of, read_closed
 from agentfleet.decoding import bounded
@@ -42,6 +44,14 @@ __all__ = [
 ]
 
 _PLAIN = (str, int, float, bool, NoneType)
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    str: encode_basestring_ascii,
+    int: int.__repr__,
+    float: json.dumps,
+    bool: lambda value: "true" if value else "false",
+    NoneType: lambda value: "null",
+}
+"""JSON of plain values without the way through `json.dumps`, which takes ten times as long."""
 
 
 class Invalid(ValueError):
@@ -69,8 +79,10 @@ class Codec:
 
     def dump(self, value: Any) -> str:
         """JSON text of a value. Lone surrogates are kept as escapes and NaN as NaN, so that `load` gives it back."""
-        if self._plain and type(value) in _PLAIN:
-            return json.dumps(value)
+        if self._plain:
+            write = _WRITERS.get(type(value))
+            if write is not None:
+                return write(value)
         try:
             text = self.adapter.dump_json(value, warnings="none").decode()
         except ValueError:  # a lone surrogate
@@ -100,11 +112,15 @@ def _cached_codec(annotation: Any) -> Codec:
 
 
 def codec(annotation: Any) -> Codec:
-    """The codec of a type, cached. Raises SchemaError for types that pydantic cannot write as JSON."""
+    """The codec of a type, cached. Raises SchemaError for types that pydantic cannot write as JSON, or cannot bear."""
     try:
         return _cached_codec(annotation)
     except TypeError:  # an annotation that cannot be hashed
         return Codec(annotation)
+    except RecursionError:
+        raise SchemaError("a type is nested too deeply to be read; flatten it") from None
+    except BadCoreSchema as error:  # a pattern that is too heavy, for one
+        raise SchemaError(f"{annotation!r} cannot be checked: {' '.join(str(error).split())}") from None
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise SchemaError(f"{annotation!r} cannot be recorded as JSON: {str(error).splitlines()[0]}") from None
 
@@ -114,7 +130,8 @@ class Output:
     """What a model must return. `kind`: closed (options), text, or json. `schema`: for decoding, bounded and closed.
 
     `questions`: those of a closed answer, one a field, one without a name for a single answer. `parser`: replaces
-    pydantic's validation of decoded JSON (plans).
+    pydantic's validation of decoded JSON (plans). `wide`: a schema in fewer kinds of words that allows more, for hosts
+    that do not take the full one.
     """
 
     kind: Literal["closed", "text", "json"]
@@ -122,6 +139,7 @@ class Output:
     schema: Mapping[str, Any]
     questions: tuple[Question, ...] = ()
     parser: Callable[[Any], Any] | None = None
+    wide: Mapping[str, Any] | None = None
 
     def parse(self, text: str) -> Any:
         """The value a model's raw text stands for, or `ABSTAINED`. Raises Invalid."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,12 @@ def scripted(script: Script, *, location: Location = "device", ledger: str | Pat
     before = use_session(session)
     try:
         yield backend
+    except BaseException:
+        session.stop()  # what failed in the test is to be seen, not that runs were still going on when it did
+        with suppress(Exception):
+            session.close()
+        raise
+    else:
+        session.close()
     finally:
         use_session(before)
-        session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,11 +11,11 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AliasChoices, BaseModel, Field, StringConstraints, create_model
 from typing_extensions import TypedDict
 
-from agentfleet import verbatim
 from agentfleet.schema import Abstain, Verbatim, narrow, numbers_in, output_of, ungrounded
+from agentfleet.verbatim import fields, source
 
 OrderId = Annotated[str, Field(pattern=r"^[A-Z]{2}-\d{6}$"), Verbatim()]
 
@@ -45,6 +46,20 @@ class Person(BaseModel):
         ("2026-11-25, 25.11.2026, 25/11/26, 10:30", []),
         ("call +49 30 1234567 or 030 1234567", []),
         ("DE89 3704 0044 0532 0130 00", []),
+        ("ticket #204817, order no. 204817, No. 204817 or 0012345", []),
+        ("no. 5, no 1250 EUR, Nr. 1250,50", [5.0, 1250.0, 1250.5]),
+        ("at 14h30, 14:30, 14:30:15, 14.30 Uhr, 2 pm or 2:15pm", []),
+        ("on 12.03.2025, 12. 3. 2025, 2025-03-12T14:30:00Z, 12-03-2025, 2025/03/12, am 12.3. um acht", []),
+        ("12 March 2025, March 12, 2025, 12. März 2025, 5 May, the 3rd", []),
+        ("49.12 May be much, 1.250 pm", [49.12, 1250.0]),
+        ("(555) 123-4567, 555-123-4567, 555.123.4567, 06 12 34 56 78", []),
+        ("card 4111 1111 1111 1111, host 192.168.0.1", []),
+        ("https://example.org/t?id=55, ada12@example.org, 12AB34, 1Z999AA10123456784", []),
+        ("5€100", [5.0, 100.0]),
+        (
+            "£49, 50€, 4,-€, 1\u2009250,00 and 1\u202f251,00 and 1\u00a0252,00",
+            [49.0, 50.0, 4.0, 1250.0, 1251.0, 1252.0],
+        ),
         ("", []),
     ],
 )
@@ -52,13 +67,79 @@ def test_numbers_as_people_write_them(text: str, numbers: list[float]) -> None:
     assert numbers_in(text) == numbers
 
 
-@given(st.floats(0, 10**9).map(lambda n: round(n, 2)))
-def test_every_way_to_write_an_amount_is_found(amount: float) -> None:
-    english = f"{amount:,.2f}"
-    german = english.translate(str.maketrans(",.", ".,"))
-    swiss = english.replace(",", "'")
-    for text in (english, german, swiss, f"{amount:.2f}"):
-        assert numbers_in(f"Please pay {text} now.") == [amount]
+def in_style(amount: int, marks: tuple[str, str], cents: bool) -> str:
+    """An amount in cents as people write it, with these marks for thousands and decimals."""
+    whole = f"{amount // 100:,}".replace(",", marks[0])
+    return f"{whole}{marks[1]}{amount % 100:02}" if cents else whole
+
+
+MARKS = [
+    ("", "."),
+    ("", ","),
+    (",", "."),
+    (".", ","),
+    ("'", "."),
+    ("’", ","),
+    (" ", ","),
+    *((b, ",") for b in "\u00a0\u2009\u202f"),
+]
+ROUND = [
+    *((mark, end) for mark in ("'", "’", "") for end in (".-", ",-", ".–")),
+    *((mark, "") for mark in ("", ".", "'")),
+]
+AROUND = [
+    ("", ""),
+    *((money, "") for money in ("EUR", "EUR ", "CHF ", "£", "US$", "kr.")),
+    ("", "€"),
+    ("", " €"),
+    ("", " zł"),
+]
+PROSE = [
+    *(
+        "please pay",
+        "no",
+        "and",
+        "order AB-204817",
+        "ticket #204817,",
+        "on 12.03.2025",
+        "at 14h30",
+        "by 14:30",
+        "today",
+    ),
+    *(
+        "since 5 May 2025",
+        "call +49 30 1234567,",
+        "or 0800 123456,",
+        "code 12AB34",
+        "(see v1.2.3)",
+        "from a12@example.org",
+    ),
+]
+STYLES = st.one_of(
+    st.tuples(st.integers(0, 10**11), st.sampled_from(MARKS)).map(lambda a: (a[0] / 100, in_style(*a, cents=True))),
+    st.tuples(st.integers(0, 10**9), st.sampled_from(ROUND)).map(
+        lambda a: (float(a[0]), in_style(a[0] * 100, a[1], cents=False) + a[1][1])
+    ),
+)
+
+
+@given(
+    STYLES,
+    st.sampled_from(AROUND),
+    *[st.lists(st.sampled_from(PROSE), max_size=3)] * 2,
+    st.sampled_from(["", ".", ",", "!"]),
+)
+def test_every_way_to_write_an_amount_is_found_once_in_prose(
+    written: tuple[float, str], around: tuple[str, str], before: list[str], after: list[str], stop: str
+) -> None:
+    amount, text = written
+    prose = " ".join([*before, f"sum: {around[0]}{text}{around[1]}{stop}", *after])
+    assert numbers_in(prose) == [amount], prose
+
+
+@pytest.mark.parametrize("piece", ["a", "1", "1.", "-", " 1", "00 0-", "a.", "#1.", "+1 (", "1a", "AB12 ", "1'", "@a"])
+def test_no_long_text_hangs_the_search(piece: str) -> None:
+    numbers_in(piece * 100_000)
 
 
 @given(st.text(max_size=200))
@@ -88,6 +169,18 @@ def test_only_the_marked_place_is_narrowed() -> None:
     definitions = options(Bill, "AB-123456 7")["$defs"]
     assert definitions["Line"]["properties"]["amount"] == {"type": "number"}
     assert definitions["Order"]["properties"]["amount"] == {"enum": [7]}
+
+
+def test_a_type_that_is_shared_at_every_level_is_looked_into_once() -> None:
+    made: Any = Order
+    for level in range(12):  # 4096 ways down to the order
+        made = create_model(f"Level{level}", left=(made, ...), right=(list[made], ...))
+    output = output_of(made, where="t")
+    assert len(fields._fields(made)) <= 4
+    found = narrow(output, ["AB-123456 for 5"])
+    assert len(json.dumps(found.output.schema)) < 2 * len(json.dumps(output.schema))
+    assert found.output.schema["$defs"]["Order"]["properties"]["order_id"] == {"enum": ["AB-123456"]}
+    assert narrow(output, ["nothing"]).problem.endswith("order_id: nothing in the input fits")
 
 
 def test_no_candidate_settles_or_abstains() -> None:
@@ -159,8 +252,15 @@ def test_a_pattern_that_backtracks_for_ever_hangs_nothing() -> None:
     assert narrow(output, ["aaaab"]).output.schema == {"enum": ["aaaab"]}
 
 
+def test_a_heavy_pattern_over_a_long_text_is_not_listed() -> None:
+    heavy = Annotated[str, Field(pattern=r"^(?:.{1,40}.{1,40}){1,40}x$"), Verbatim()]
+    output = output_of(heavy, where="t")
+    assert narrow(output, ["ab cd ef gh ij " * 4_000]).output == output
+    assert narrow(output, ["ab x"]).output.schema == {"enum": ["ab x"]}
+
+
 def test_a_source_too_long_to_list_is_left_to_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbatim, "MAX_TRIES", 3)
+    monkeypatch.setattr(source, "MAX_TRIES", 3)
     output = output_of(OrderId, where="t")
     assert narrow(output, ["a b c d AB-123456"]).output is not None
     assert ungrounded(output, "AB-123456", ["a b c d AB-123456"]) == ""
@@ -225,4 +325,8 @@ def test_compiled_patterns_and_aliases() -> None:
             alias="the_code"
         )
 
+    class Renamed(BaseModel):
+        code: OrderId = Field(validation_alias=AliasChoices("number", "code"))
+
     assert options(Coded, "X1 x2")["properties"]["the_code"]["enum"] == ["X1", "x2"]
+    assert options(Renamed, "AB-123456")["properties"]["number"] == {"enum": ["AB-123456"]}

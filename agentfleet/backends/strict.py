@@ -56,9 +56,10 @@ class WireSchema:
 def wire_schema(output: Output, *, lengths: bool = True) -> WireSchema:
     """The schema to send for an output. `lengths`: whether bounds on the length of text may stay.
 
-    Where strict mode cannot say it (free-form keys, fixed-length tuples), the full schema goes out as a hint.
+    Where strict mode cannot say it (free-form keys, fixed-length tuples), the full schema goes out as a hint. An output
+    that has a wider schema for hosts is sent with that one.
     """
-    rooted = _object_root(output.schema)
+    rooted = _object_root(output.schema if output.wide is None else output.wide)
     try:
         return WireSchema(_relaxed_root(rooted, lengths), True)
     except _Loose:

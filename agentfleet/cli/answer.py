@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import Json, app, opened
+from agentfleet.cli.app import Json, RunId, app, opened
 
 
 @app.command()
 def answer(
-    run: Annotated[str, typer.Argument(help="Id of the run; its first letters will do.")],
-    node: Annotated[str, typer.Argument(help="Path of the step that waits, as `agentfleet show` names it.")],
-    value: Annotated[str, typer.Argument(help="The answer: JSON, or the bare text of an option.")],
+    run: RunId,
+    node: Annotated[
+        str, typer.Argument(metavar="NODE", help="Path of the step that waits, as `agentfleet show` names it.")
+    ],
+    value: Annotated[str, typer.Argument(metavar="ANSWER", help="JSON, or the bare text of an option.")],
     go_on: Annotated[bool, typer.Option("--resume", help="Go on with the run at once.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +27,7 @@ def answer(
 
       agentfleet answer 01jd approval approve
 
-      agentfleet answer 01jd order '{"order_id": "AB-123456", "amount": 12.5}' --resume
+      agentfleet answer 01jd order '{"order_id": "AB-123456"}' --resume
     """
     with opened() as session:
         session.answer(run, node, value)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
+from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet, error_line
 from agentfleet.cli.find import find_graph, graph_names
 from agentfleet.errors import MissingKey
 from agentfleet.fleet.config import project_root, resolve_key
@@ -18,7 +18,9 @@ from agentfleet.fleet.model import Fleet
 
 @app.command()
 def check(
-    graph: Annotated[str | None, typer.Argument(help="A graph; without one all of the project and the stock.")] = None,
+    graph: Annotated[
+        str | None, typer.Argument(metavar="GRAPH", help="A graph; without one all of the project and the stock.")
+    ] = None,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -33,7 +35,10 @@ def check(
     """
     root = project_root()
     models = chosen_fleet(frontier, fleet)
-    found = {name: _problems(name, root, models) for name in ([graph] if graph else graph_names(root))}
+    if graph:
+        found = {graph: _problems(graph, root, models)}
+    else:
+        found = {name: _problems_if_it_loads(name, root, models) for name in graph_names(root)}
     if as_json:
         print(json.dumps({"problems": found}))
     else:
@@ -43,6 +48,14 @@ def check(
                 out.print(f"{render.safe(name)}: {render.safe(problem)}")
     if any(found.values()):
         raise typer.Exit(1)
+
+
+def _problems_if_it_loads(name: str, root: Path, fleet: Fleet) -> list[str]:
+    """Of many graphs one that cannot be imported is itself a problem, and does not hide the others."""
+    try:
+        return _problems(name, root, fleet)
+    except Exception as error:
+        return [error_line(error)]
 
 
 def _problems(name: str, root: Path, fleet: Fleet) -> list[str]:

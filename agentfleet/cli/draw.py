@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentfleet.cli.app import Json, app
+from agentfleet.cli.app import GraphName, Json, app
 from agentfleet.cli.find import find_graph
 from agentfleet.errors import UsageError
 from agentfleet.fleet.config import project_root
@@ -16,8 +16,8 @@ from agentfleet.fleet.config import project_root
 
 @app.command()
 def draw(
-    graph: Annotated[str, typer.Argument(help="NAME, path.py:attr or module:attr.")],
-    svg: Annotated[Path | None, typer.Option("--svg", help="Write an SVG file instead.")] = None,
+    graph: GraphName,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write an SVG picture instead.")] = None,
     as_json: Json = False,
 ) -> None:
     """Draw a graph.
@@ -34,7 +34,10 @@ def draw(
     if step.kind != "graph":
         raise UsageError(f"{graph} is a {step.kind}, not a graph")
     if svg is not None:
-        svg.write_text(pictures.svg(step), encoding="utf-8")
+        try:
+            svg.write_text(pictures.svg(step), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {svg}: {error.strerror or error}") from None
         print(svg)
     else:
         print(json.dumps(pictures.to_dict(step)) if as_json else pictures.mermaid(step))

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,19 +73,29 @@ def stock_example(name: str) -> Path | None:
 
 
 def only(module: ModuleType, name: str) -> Any:
-    """The graph of a module: the one named like its file, else the only one made there."""
+    """The graph of a module: the one named like its file, else the only one that no other there uses, else a step."""
     from agentfleet.graph.step import Graph, Step
 
-    stem = Path(module.__file__ or name).stem
-    found = getattr(module, stem, None)
-    if isinstance(found, Step):
+    found = getattr(module, Path(module.__file__ or name).stem, None)
+    if isinstance(found, Graph):
         return found
     graphs = {key: value for key, value in vars(module).items() if isinstance(value, Graph)}
     own = [value for value in graphs.values() if value.module == module.__name__]
-    if len(own) == 1:
-        return own[0]
+    outer = _outermost(own)
+    if len(outer) == 1:
+        return outer[0]
+    if isinstance(found, Step):
+        return found
     several = f"; write {name}:ATTR with one of {', '.join(sorted(graphs))}" if graphs else ""
     raise UnknownName(f"{name}: {module.__file__} has {'several graphs' if own else 'no graph of its own'}{several}")
+
+
+def _outermost(graphs: Sequence[Any]) -> list[Any]:
+    """Those that are no part of another."""
+    from agentfleet.routing.fit import parts
+
+    inner = {part.qualname for graph in graphs for part in parts(graph) if part is not graph}
+    return [graph for graph in graphs if graph.qualname not in inner]
 
 
 def _named(module: ModuleType, attr: str, name: str) -> Any:

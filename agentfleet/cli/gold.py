@@ -27,9 +27,11 @@ def read_gold(path: Path) -> list[dict[str, Any]]:
     """The rows of a gold file. Raises UsageError that names the line."""
     rows = []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cannot read {path}: it is not UTF-8 text (byte {error.start})") from None
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:

@@ -43,8 +43,10 @@ FLEET = """\
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where; it is made when it is not there.")] = Path(),
-    graph: Annotated[str, typer.Option("--graph", help="The stock graph to start from.")] = "support_desk",
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where; it is made when it is not there.")] = Path(),
+    graph: Annotated[
+        str, typer.Option("--graph", metavar="NAME", help="The stock graph to start from.")
+    ] = "support_desk",
     as_json: Json = False,
 ) -> None:
     """Begin a project.
@@ -61,7 +63,10 @@ def init(
     there = [path for path in (folder / "agentfleet.toml", folder / "graphs" / f"{graph}.py") if path.exists()]
     if there:
         raise UsageError(f"{there[0]} is there already; nothing was written")
-    _copy(graph, folder)
+    try:
+        _copy(graph, folder)
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename or folder}: {error.strerror or error}") from None
     first = _first_command(graph, folder)
     if as_json:
         print(json.dumps({"folder": str(folder), "graph": graph, "next": first}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Sequence
@@ -15,21 +16,26 @@ from agentfleet.errors import InputError, UsageError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line. `inputs` are bound to the graph's signature; `problem` says why they do not fit."""
+    """One line. `inputs` are bound to the graph's signature; `problem` says why they do not fit, and where.
+
+    `line` is 0 and `where` empty for what was given as arguments.
+    """
 
     line: int
     inputs: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    where: str = ""
 
 
 def read_rows(step: Any, path: Path | None, given: Sequence[str]) -> list[Row]:
     """The rows of a file ("-" is standard input), or the one row of ``name=value``. Raises UsageError."""
     if path is None:
-        return [_bound(step, 0, dict(_pair(step, text) for text in given), "the arguments")]
+        return [_bound(step, 0, dict(_pair(step, text) for text in given), "")]
     if given:
         raise UsageError("give --inputs or --input, not both")
-    path = at_hand(path)
-    return [_line(step, number, text, path) for number, text in enumerate(_lines(path), 1) if text.strip()]
+    place = "stdin" if str(path) == "-" else str(at_hand(path))
+    lines = enumerate(_lines(at_hand(path)), 1)
+    return [_line(step, number, line, f"{place}:{number}") for number, line in lines if line.strip()]
 
 
 def at_hand(path: Path) -> Path:
@@ -39,36 +45,50 @@ def at_hand(path: Path) -> Path:
     return path
 
 
-def _lines(path: Path) -> list[str]:
-    if str(path) == "-":
-        return sys.stdin.read().splitlines()
+def _lines(path: Path) -> list[bytes]:
+    """The lines as bytes: one that is no text must not stop the others, and only a newline ends one."""
+    data = sys.stdin.buffer.read() if str(path) == "-" else _read(path)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(f"cannot read {path}: it is UTF-16 text; save it as UTF-8")
+    return data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+
+
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text(encoding="utf-8").split("\n")
+        return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def _line(step: Any, number: int, text: str, path: Path) -> Row:
+def _line(step: Any, number: int, line: bytes, where: str) -> Row:
     try:
-        data = json.loads(text)
+        data = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        text = f"{where}: not UTF-8 text (byte {error.start + 1} of the line); save the file as UTF-8"
+        return Row(number, problem=text, where=where)
+    except json.JSONDecodeError as error:
+        return Row(number, problem=f"{where}: not valid JSON: {error.msg} (column {error.colno})", where=where)
     except (ValueError, RecursionError) as error:
-        return Row(number, problem=f"{path}:{number}: not valid JSON: {error}")
+        return Row(number, problem=f"{where}: not valid JSON: {error}", where=where)
     if not isinstance(data, dict):
-        return Row(number, problem=f"{path}:{number}: a row is an object with {', '.join(p.name for p in step.params)}")
-    return _bound(step, number, data, f"{path}:{number}")
+        names = ", ".join(f'"{p.name}": ...' for p in step.params)
+        return Row(number, problem=f"{where}: a row is an object: {{{names}}}", where=where)
+    return _bound(step, number, data, where)
 
 
 def _bound(step: Any, number: int, data: dict[str, Any], where: str) -> Row:
     names = {p.name for p in step.params}
+    told = f"{where}: " if where else ""
     extra = [name for name in data if name not in names]
     if extra:
-        return Row(number, problem=f"{where}: {step.name} has no input {extra[0]!r}{nearest(extra[0], names)}")
+        problem = f"{told}{step.name} has no input {extra[0]!r}{nearest(extra[0], names)}"
+        return Row(number, problem=problem, where=where)
     try:
-        return Row(number, step.bind((), data))
+        return Row(number, step.bind((), data), where=where)
     except (InputError, TypeError) as error:
-        return Row(number, problem=f"{where}: {error}")
+        return Row(number, problem=f"{told}{error}", where=where)
 
 
 def _pair(step: Any, text: str) -> tuple[str, Any]:

@@ -16,18 +16,27 @@ from rich.table import Table
 
 from agentfleet.runtime.run import Run, StepRecord
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What can steer a terminal, reverse a line, or not be written at all (half a character)."""
+
 _COLOURS = {"done": "green", "waiting": "yellow", "paused": "yellow", "failed": "red", "cancelled": "red"}
 ESTIMATE_IN, ESTIMATE_OUT = 3.0, 15.0
 """US dollars per million tokens of the always-frontier estimate: a usual list price of a large hosted model."""
 _CALLED = ("extract", "classify", "summarise", "plan")
 
 
+class _Pipe(Console):
+    """rich ends the process when its reader goes away; runs are ended properly instead, by the caller."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(*, to_stderr: bool = False) -> Console:
     """A console that honours NO_COLOR and narrow pipes."""
     stream = sys.stderr if to_stderr else sys.stdout
     width = None if stream.isatty() else int(os.environ.get("COLUMNS", "120"))
-    return Console(file=stream, width=width, highlight=False, soft_wrap=True)
+    return _Pipe(file=stream, width=width, highlight=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -48,10 +57,10 @@ HEADER = f"{'':>4} {'status':<8} {'run':<16} {'result':<36} steps: tier and outc
 
 
 def row(number: int, run: Run[Any]) -> str:
-    """One finished run on one line: number, status, id, result, then each step with tier and outcome."""
+    """One finished run on one line: number (0: none), status, id, result, then each step with tier and outcome."""
     colour = _COLOURS.get(run.status, "white")
     return (
-        f"{number:>4} [{colour}]{run.status:<8}[/] {run.id:<16} {_cut(outcome_text(run), 36)} "
+        f"{number or '':>4} [{colour}]{run.status:<8}[/] {run.id:<16} {_cut(outcome_text(run), 36)} "
         f"{' · '.join(cell(step) for step in top_steps(run))}"
     )
 

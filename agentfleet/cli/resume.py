@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app, draining, opened, show_error
+from agentfleet.cli.app import AtOnce, FleetFile, Frontier, Json, app, draining, opened, show_error
+from agentfleet.cli.asked import runs_at_once
 from agentfleet.errors import AgentfleetError, LedgerBusy, UsageError
 from agentfleet.runtime.run import Run
 
@@ -19,12 +20,13 @@ _OPEN = ("waiting", "paused", "running")
 @app.command()
 def resume(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN...", help="Runs; none: all that wait or stopped.")
+        list[str] | None, typer.Argument(metavar="RUN", help="Runs; none: all that wait or stopped.")
     ] = None,
     rerun: Annotated[
-        str | None, typer.Option("--rerun", help="Forget this step, with all below it, and run it anew.")
+        str | None,
+        typer.Option("--rerun", metavar="STEP", help="Forget this step, with all below it, and run it anew."),
     ] = None,
-    at_once: Annotated[int, typer.Option("--at-once", min=1, help="Runs at a time.")] = 4,
+    at_once: AtOnce = None,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -45,17 +47,20 @@ def resume(
     bad = 0
     with opened(frontier, fleet) as session, draining(session.stop) as pressed:
         wanted = ids or [row.id for status in _OPEN for row in session.ledger.runs(status, None, 10_000)]
+        together = at_once or runs_at_once(session.fleet)
         for number, found in enumerate(
-            _each(wanted, lambda one: session.resume(one, rerun=rerun), at_once, pressed), 1
+            _each(wanted, lambda one: session.resume(one, rerun=rerun), together, pressed), 1
         ):
             if isinstance(found, Run):
                 runs.append(found)
                 print(render.json_line(found, number)) if as_json else render.console().print(render.row(number, found))
+            elif isinstance(found, LedgerBusy) and not ids:
+                # Everything open was asked for, and that is in good hands.
+                render.console(to_stderr=True).print(f"left alone: {render.safe(str(found))}")
             else:
-                # Without names everything open is taken up, so what another process works on is only mentioned.
-                bad += bool(ids) or not isinstance(found, LedgerBusy)
+                bad += 1
                 show_error(found)
-    if not as_json:
+    if not as_json and (runs or not wanted):
         render.console().print(render.totals(runs) if wanted else "nothing waits")
     if pressed:
         raise typer.Exit(130)

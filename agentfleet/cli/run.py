@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, Json, app, draining, opened
+from agentfleet.cli.app import AtOnce, FleetFile, Frontier, GraphName, Json, app, draining, opened, show_error
+from agentfleet.cli.asked import asked_models, runs_at_once
 from agentfleet.cli.find import find_graph
 from agentfleet.cli.gold import gold_path, read_gold
 from agentfleet.cli.inputs import Row, at_hand, read_rows
 from agentfleet.cli.summary import print_summary
-from agentfleet.errors import InputError
+from agentfleet.errors import InputError, RunFailed
 from agentfleet.fleet.config import project_root
-from agentfleet.fleet.model import EMBEDDED, Fleet
+from agentfleet.fleet.model import EMBEDDED, Model
 from agentfleet.runtime.run import Run
 
 WEAK = (
@@ -30,18 +31,21 @@ WEAK = (
 
 @app.command()
 def run(
-    graph: Annotated[str, typer.Argument(help="NAME of the project or stock, path.py:attr, or module:attr.")],
+    graph: GraphName,
     inputs: Annotated[
-        Path | None, typer.Option("--inputs", help='JSONL, a row {"input": value} each; - for stdin.')
+        Path | None,
+        typer.Option("--inputs", metavar="FILE", help='JSONL, a row {"input": value} each; - for stdin.'),
     ] = None,
-    given: Annotated[list[str] | None, typer.Option("--input", "-i", help="name=value, for a single run.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input of a single run; once for each."),
+    ] = None,
     gold: Annotated[
-        Path | None, typer.Option("--gold", help="Right answers; default FILE.gold.jsonl beside FILE.")
+        Path | None,
+        typer.Option("--gold", metavar="FILE", help="Right answers; default FILE.gold.jsonl beside FILE.jsonl."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first rows.")] = None,
-    at_once: Annotated[
-        int | None, typer.Option("--at-once", min=1, help="Runs at a time; default 4, and 1 when all models run here.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="Only the first rows.")] = None,
+    at_once: AtOnce = None,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -63,8 +67,9 @@ def run(
     known = gold_path(None if inputs is None else at_hand(inputs), gold)
     right_answers = read_gold(known) if known is not None else []
     with opened(frontier, fleet) as session:
+        models = asked_models(step, session.fleet)
         batch = _Batch(step.name, rows, as_json, render.console(), render.console(to_stderr=True))
-        batch.heading(session.fleet)
+        batch.heading(models)
         interrupted = batch.go(session, step, at_once or runs_at_once(session.fleet))
     if not as_json:
         if inputs is None and batch.runs:
@@ -72,14 +77,11 @@ def run(
         print_summary(batch.out, step, batch.runs, sum(bool(row.problem) for row in rows), right_answers)
     if interrupted:
         batch.errors.print("stopped; what had begun is kept. To go on with it: agentfleet resume")
+        if batch.left:
+            batch.errors.print(f"not begun: {len(batch.left)} rows, from line {batch.left[0].line} on")
         raise typer.Exit(130)
     if batch.failed():
         raise typer.Exit(1)
-
-
-def runs_at_once(fleet: Fleet) -> int:
-    """One run after the other where a single machine does all the work: the first row comes sooner, and so do all."""
-    return 1 if all(model.backend == "llama_cpp" for model in fleet.models) else 4
 
 
 @dataclass
@@ -94,9 +96,11 @@ class _Batch:
     runs: dict[int, Run[Any]] = field(default_factory=dict)
     printed: int = 0
 
-    def heading(self, fleet: Fleet) -> None:
+    def heading(self, models: Sequence[Model]) -> None:
         """What the embedded model is, before anything that it says; then the names of the columns."""
-        if any(model == EMBEDDED for model in fleet.models):
+        if not self.rows:
+            self.errors.print("no rows: there is nothing to run")
+        if EMBEDDED in models:
             (self.errors if self.as_json else self.out).print(WEAK)
         if not self.as_json:
             self.out.print(render.HEADER, style="dim")
@@ -144,11 +148,18 @@ class _Batch:
             print(render.json_line(run, row.line), flush=True)
         else:
             self.out.print(render.row(row.line, run))
+            if run.status in ("failed", "cancelled"):  # the row holds a few words of it
+                show_error(run.cause or RunFailed(run.error), row.where)
 
     def _bad(self, row: Row) -> None:
         if self.as_json:
             print(render.json_line(Run("", self.graph, "failed", error=row.problem), row.line), flush=True)
         self.errors.print(f"[red]error:[/] {render.safe(row.problem)}")
+
+    @property
+    def left(self) -> list[Row]:
+        """The rows that were not begun before Ctrl-C."""
+        return [row for index, row in enumerate(self.rows) if not row.problem and index not in self.runs]
 
     def failed(self) -> int:
         """How many rows did not fit or failed."""

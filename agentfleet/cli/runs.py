@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from agentfleet.cli import render
-from agentfleet.cli.app import Json, app, opened
+from agentfleet.cli.app import Json, app, reading
 from agentfleet.errors import UsageError, nearest
 
 _STATUS = ("queued", "running", "waiting", "paused", "done", "failed", "cancelled")
@@ -18,9 +18,9 @@ _STATUS = ("queued", "running", "waiting", "paused", "done", "failed", "cancelle
 
 @app.command()
 def runs(
-    status: Annotated[str | None, typer.Option("--status", help=", ".join(_STATUS))] = None,
-    graph: Annotated[str | None, typer.Option("--graph", help="Only runs of this graph.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many.")] = 20,
+    status: Annotated[str | None, typer.Option("--status", metavar="STATUS", help=", ".join(_STATUS))] = None,
+    graph: Annotated[str | None, typer.Option("--graph", metavar="NAME", help="Only runs of this graph.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List runs.
@@ -33,8 +33,8 @@ def runs(
     """
     if status is not None and status not in _STATUS:
         raise UsageError(f"no status {status!r}{nearest(status, _STATUS)}")
-    with opened() as session:
-        found = session.ledger.runs(status, graph, limit)
+    with reading() as ledger:
+        found = ledger.runs(status, graph, limit)
     if as_json:
         for run in found:
             print(

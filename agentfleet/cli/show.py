@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,14 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from agentfleet.cli import render
-from agentfleet.cli.app import Json, app, opened
+from agentfleet.cli.app import Json, RunId, app, reading
 from agentfleet.fleet.config import project_root
+from agentfleet.runtime.record import run_of
 from agentfleet.runtime.run import Wait
 
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="Id of the run; its first letters will do.")],
+    run: RunId,
     attempts: Annotated[bool, typer.Option("--attempts", help="Every prompt and answer.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,9 +31,9 @@ def show(
 
       agentfleet show 01jd --attempts
     """
-    with opened() as session:
-        record = session.read(run)
-        row = session.ledger.read(run).run
+    with reading() as ledger:
+        whole = ledger.read(run)
+    record, row = run_of(whole, None), whole.run
     if as_json:
         print(json.dumps({**record.to_json(), "inputs": json.loads(row.inputs)}))
         return
@@ -103,4 +105,10 @@ def _wait_lines(run_id: str, wait: Wait) -> Iterator[str]:
     for line in wait.question.splitlines():
         yield f"  [dim]│[/] {render.safe(line)}"
     yield f"  wanted: {render.safe(json.dumps(dict(wait.schema)), 600)}"
-    yield f"  answer: agentfleet answer {run_id} {path} JSON --resume"
+    yield f"  answer: agentfleet answer {run_id} {path} {render.safe(_an_answer(wait))} --resume"
+
+
+def _an_answer(wait: Wait) -> str:
+    """The first option as one would type it, where there are options; else what has to stand there."""
+    options = wait.schema.get("enum") or ["JSON"]
+    return shlex.quote(options[0] if isinstance(options[0], str) else json.dumps(options[0]))

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from agentfleet.cli import render
 from agentfleet.cli.gold import is_right, places_of
+from agentfleet.fleet.model import PERSON
 from agentfleet.runtime.run import Run
 
 Runs = Mapping[int, Run[Any]]
@@ -21,7 +22,7 @@ def print_summary(out: Console, step: Any, runs: Runs, unfit: int, gold: Sequenc
     right = {index for index, run in judged.items() if is_right(run, gold[index], _known(run, places))}
     out.print("; ".join([*_counts(runs, unfit, right if judged else None), *_effects(step, runs, right, judged)]))
     out.print(_costs(list(runs.values())))
-    _what_waits(out, runs)
+    _what_waits(out, step, runs)
 
 
 def _known(run: Run[Any], places: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +62,7 @@ def _costs(runs: Sequence[Run[Any]]) -> str:
     )
 
 
-def _what_waits(out: Console, runs: Runs) -> None:
+def _what_waits(out: Console, step: Any, runs: Runs) -> None:
     waiting = next((run for run in runs.values() if run.status == "waiting" and run.waiting), None)
     if waiting is None:
         return
@@ -69,4 +70,14 @@ def _what_waits(out: Console, runs: Runs) -> None:
     out.print("to finish what waits:")
     out.print(f"  agentfleet show {waiting.id}      what is asked")
     out.print(f"  agentfleet answer {waiting.id} {path} JSON --resume      answer it yourself")
-    out.print("  agentfleet resume --frontier anthropic:MODEL      or let a model that you name answer all of them")
+    if any(_may_ask_a_model(step, run) for run in runs.values()):
+        out.print("  agentfleet resume --frontier anthropic:MODEL      or let a model that you name answer what it may")
+
+
+def _may_ask_a_model(step: Any, run: Run[Any]) -> bool:
+    """Does it wait at a step that a model may try, so that naming one can help? Not where only people decide."""
+    from agentfleet.routing.fit import parts
+
+    names = {run.steps[wait.path].name for wait in run.waiting if wait.reason != "failed"}
+    asking = (part for part in parts(step) if part.is_skill and part.name in names)
+    return any((part.options.tier or part.tier) != PERSON for part in asking)

@@ -21,7 +21,7 @@ from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet
 FILE = "agentfleet.toml"
 _HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
 _TOP = ("models", "tiers", "embedded")
-_BACKENDS = ("llama_cpp", "openai", "anthropic")
+_BACKENDS = ("llama_cpp", "transformers", "openai", "anthropic")
 """What a fleet file can name; heads are made from examples, replay and scripted models in code."""
 
 _TABLE = re.compile(r"^\s*\[\[?\s*tool\s*\.\s*agentfleet\s*[.\]]", re.MULTILINE)
@@ -150,8 +150,9 @@ def _model(entry: dict[str, Any], index: int, source: FleetText) -> Model:
     if model.backend not in _BACKENDS:
         where = source.at("backend", index)
         raise FleetError(f"{where}: model {name}: a fleet file names {', '.join(_BACKENDS)}; not {model.backend!r} yet")
-    if model.backend == "llama_cpp" and model.model not in ("", "embedded"):
-        weights = source.path.parent / Path(model.model).expanduser()  # as the file means it, wherever one stands
+    weights = source.path.parent / Path(model.model).expanduser()  # as the file means it, wherever one stands
+    local = model.backend == "llama_cpp" or (model.backend == "transformers" and weights.exists())  # else a hub's name
+    if local and model.model not in ("", "embedded"):
         return model.model_copy(update={"model": str(weights.absolute())})
     return model
 
@@ -216,7 +217,22 @@ def resolve_key(model: Model) -> str:
     return value
 
 
-def known_secrets() -> list[str]:
+def known_secrets() -> tuple[str, ...]:
     """Values of variables that look like secrets or serve as keys, longest first: for redaction of what is written."""
-    found = {v for k, v in os.environ.items() if (k in _named or _SECRET.search(k.upper())) and len(v) >= 8}
-    return sorted(found, key=len, reverse=True)
+    raw: Mapping[Any, Any] = getattr(os.environ, "_data", None) or dict(os.environ)  # as stored: comparing is cheap
+    if _last.environ != raw or _last.named != len(_named):
+        named = {v for k, v in os.environ.items() if (k in _named or _SECRET.search(k.upper())) and len(v) >= 8}
+        _last.environ, _last.named = dict(raw), len(_named)
+        _last.found = tuple(sorted(named, key=len, reverse=True))
+    return _last.found
+
+
+class _Last:
+    """The environment when it was last searched, and what was found: every run asks, and it hardly ever changes."""
+
+    environ: Mapping[Any, Any] | None = None
+    named: int = 0
+    found: tuple[str, ...] = ()
+
+
+_last = _Last()

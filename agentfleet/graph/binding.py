@@ -87,6 +87,11 @@ def _field_problem(param: Param, item: Any) -> str:
 
 def checked(step: Step[..., Any], fn: Callable[..., Any]) -> Callable[..., Any]:
     """A check that takes the step's value and then its inputs. Raises TraceError for any other."""
+    if step.effect:
+        raise TraceError(
+            f"{step.name} is an effect, and a check of its value would come when it has happened. Check what it is given "
+            f"instead: in the planner's check, or in a step before it.{place(fn)}"
+        )
     if inspect.iscoroutinefunction(fn):
         raise TraceError(f"the check {fn.__name__} of {step.name} is async; write def.{place(fn)}")
     names = list(inspect.signature(fn).parameters)

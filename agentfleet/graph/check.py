@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from agentfleet.graph.dag import Dag, Expr, Input, Node, Out, children
+from agentfleet.graph.conditions import conditions
+from agentfleet.graph.dag import Dag, Expr, Input, Node, Out, children, reads
 from agentfleet.labels import INTERNAL, PUBLIC, Label
 
 if TYPE_CHECKING:
@@ -21,16 +22,16 @@ Sees: TypeAlias = "Callable[[Step[..., Any]], Sequence[tuple[str, str]]]"
 def label_problems(graph: Step[..., Any], sees: Sees) -> list[str]:
     """One line a step whose data no model of its ladder may see.
 
-    A static upper bound: the value of a ``when`` joins its condition and both branches; a step that may run again
-    (repeat, a plan's tools) is given all that it may be given. What steps call in their own bodies is only seen when
-    it runs, and refused then.
+    A static upper bound, each input on its own: the value of a ``when`` joins its condition and both branches, and what
+    runs only under a condition counts that condition; a step that may run again (repeat, a plan's tools) is given all
+    that it may be given. What steps call in their own bodies is only seen when it runs, and refused then.
     """
     walk = _Walk(sees)
     given = {p.name: _Flow(p.label or INTERNAL, (p.name,)) for p in graph.params}
     if graph.kind == "graph":
-        walk.dag(graph.dag, given, "")  # type: ignore[attr-defined]
+        walk.dag(graph.dag, given, _Flow(PUBLIC), "")  # type: ignore[attr-defined]
     else:
-        walk.step(graph, _joined(given.values()), graph.name, f"{graph.file}:{graph.line}")
+        walk.step(graph, given, _Flow(PUBLIC), graph.name, f"{graph.file}:{graph.line}")
     return list(walk.problems.values())
 
 
@@ -63,38 +64,66 @@ class _Walk:
         self.sees = sees
         self.problems: dict[str, str] = {}
 
-    def dag(self, dag: Dag, inputs: Mapping[str, _Flow], prefix: str) -> _Flow:
-        """The flow of the result. Nodes stand in the order in which they were made, so what is read is known."""
+    def dag(self, dag: Dag, inputs: Mapping[str, _Flow], base: _Flow, prefix: str) -> _Flow:
+        """The flow of the result. `base`: of what decides that the graph runs at all."""
         outs: dict[str, _Flow] = {}
-        for node in dag.nodes.values():
-            given = _joined(flow for expr in node.bindings.values() for flow in _flows(expr, outs, inputs))
-            outs[node.id] = self.step(node.step, given, prefix + node.id, f"{node.file}:{node.line}")
-        return _joined(_flows(dag.result, outs, inputs))
+        while self.rises(dag, inputs, base, prefix, outs):
+            pass
+        return _joined((*_flows(dag.result, outs, inputs), base))
 
-    def step(self, step: Step[..., Any], given: _Flow, path: str, place: str) -> _Flow:
-        """The flow of a step's value, given the join of its inputs."""
+    def rises(self, dag: Dag, inputs: Mapping[str, _Flow], base: _Flow, prefix: str, outs: dict[str, _Flow]) -> bool:
+        """Go through the nodes once; True when that was not enough.
+
+        They stand in the order in which they were made, so what a node reads is known. Only the condition that decides
+        whether it runs may have been made after it.
+        """
+        tests, again = conditions(dag), False
+        for node in dag.nodes.values():
+            over = tests.get(node.id, ())
+            again = again or any(name not in outs for test in over for name in reads(test))
+            given = {name: _joined(_flows(expr, outs, inputs)) for name, expr in node.bindings.items()}
+            under = _joined((base, *(flow for test in over for flow in _flows(test, outs, inputs))))
+            out = self.step(node.step, given, under, prefix + node.id, f"{node.file}:{node.line}")
+            again = again or (node.id in outs and outs[node.id].label != out.label)
+            outs[node.id] = out
+        return again
+
+    def step(self, step: Step[..., Any], given: Mapping[str, _Flow], base: _Flow, path: str, place: str) -> _Flow:
+        """The flow of a step's value, given that of each input. What is not given is a default: written in the code."""
+        each = {p.name: given.get(p.name, _Flow(PUBLIC)) for p in step.params}
         for param in step.params:
             if param.label is not None:
-                given = given.join(_Flow(param.label, (f"{path}({param.name})",)))
+                each[param.name] = each[param.name].join(_Flow(param.label, (f"{path}({param.name})",)))
+        joined = _joined((*each.values(), base))
         if step.is_skill:
-            self.ask(step, given, path, place)
+            self.ask(step, joined, path, place)
         if step.kind == "graph":
-            out = self.dag(step.dag, {p.name: given for p in step.params}, f"{path}/")  # type: ignore[attr-defined]
+            out = self.dag(step.dag, each, base, f"{path}/")  # type: ignore[attr-defined]
         elif step.inner is not None:
-            out = self.again(step, step.inner, given, path)
+            out = self.again(step, step.inner, each, base, path)
         else:
-            out = given
-        return out.through(path, step.releases)
+            out = joined
+        return out.through(path, None if step.kind == "plan" else step.releases)  # a plan carries its inputs
 
-    def again(self, step: Step[..., Any], inner: Step[..., Any], given: _Flow, path: str) -> _Flow:
+    def again(
+        self, step: Step[..., Any], inner: Step[..., Any], each: Mapping[str, _Flow], base: _Flow, path: str
+    ) -> _Flow:
         """each, repeat and carry_out: what is inside may be given its own results, until the level rises no more."""
+        first = step.params[0].name
+        carried, under = _joined((each[first], base)), base
+        if step.kind == "carry_out":
+            under = _joined((base, carried.through(path, inner.releases)))
         inside = inner.tools if step.kind == "carry_out" else (inner,)
         while True:
-            outs = [self.step(part, given, f"{path}/{part.name}", f"{part.file}:{part.line}") for part in inside]
-            after = _joined([given, *outs])
-            if step.kind == "each" or after.label.level == given.label.level:
+            outs = []
+            for part in inside:
+                all_of_it = dict.fromkeys((p.name for p in part.params), carried)
+                given = {**each, first: carried} if part is inner else all_of_it
+                outs.append(self.step(part, given, under, f"{path}/{part.name}", f"{part.file}:{part.line}"))
+            after = _joined((carried, *outs))
+            if step.kind == "each" or after.label == carried.label:
                 return after
-            given = after
+            carried = after
 
     def ask(self, step: Step[..., Any], given: _Flow, path: str, place: str) -> None:
         models = self.sees(step)
@@ -110,9 +139,10 @@ class _Walk:
 
 
 def _flows(expr: Expr, outs: Mapping[str, _Flow], inputs: Mapping[str, _Flow]) -> Iterator[_Flow]:
-    """All that an expression may rest on: conditions and branches too."""
+    """All that an expression may rest on, as far as it is known: conditions and branches too."""
     if isinstance(expr, Out):
-        yield outs[expr.node]
+        if expr.node in outs:
+            yield outs[expr.node]
     elif isinstance(expr, Input):
         yield inputs.get(expr.name, _Flow(INTERNAL, (expr.name,)))
     for child in children(expr):

@@ -138,9 +138,10 @@ def planned_type(planner: Step[..., Any]) -> Any:
 def plan_output(planner: Step[..., Any], inputs: Mapping[str, Any]) -> Output:
     """What this planner's model must write, given its inputs: only what can be filled is offered.
 
-    The parser gives a checked `Plan`, or raises PlanError with a sentence that a model can act on.
+    The parser gives a checked `Plan`, or raises PlanError with a sentence that a model can act on. Raises PlanError
+    when no tool can be used with these inputs.
     """
-    from agentfleet.graph.plan_schema import plan_schema
+    from agentfleet.graph.plan_schema import plan_schemas
     from agentfleet.schema import Output
 
     given = {p.name: json.loads(p.codec.dump(inputs[p.name])) for p in planner.params if p.name in inputs}
@@ -152,8 +153,8 @@ def plan_output(planner: Step[..., Any], inputs: Mapping[str, Any]) -> Output:
         compile_plan(planner, plan)
         return plan
 
-    schema = plan_schema(planner, {name: value for name, value in inputs.items() if value is not None})
-    return Output("json", planner.returns, schema, parser=parse)
+    tight, wide = plan_schemas(planner, {name: value for name, value in inputs.items() if value is not None})
+    return Output("json", planner.returns, tight, parser=parse, wide=wide)
 
 
 def compile_plan(planner: Step[..., Any], plan: Plan[Any]) -> Dag:

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_origin
 
 from agentfleet.errors import TraceError
@@ -54,7 +55,7 @@ class Param:
     def required(self) -> bool:
         return self.default is EMPTY and self.factory is None
 
-    @property
+    @cached_property
     def codec(self) -> Codec:
         """Reads, writes and checks values of the annotation."""
         from agentfleet.schema import codec

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 from agentfleet.errors import AgentfleetError, LedgerError, StaleEpoch, UnknownName
 from agentfleet.ledger.connect import NOW, translated
 from agentfleet.ledger.records import Batch, NodeRow
 from agentfleet.ledger.rows import ATTEMPT_COLUMNS, NODE_COLUMNS
-
-_node_values: Callable[[Any], tuple[Any, ...]] = attrgetter(*NODE_COLUMNS)
-_attempt_values: Callable[[Any], tuple[Any, ...]] = attrgetter(*ATTEMPT_COLUMNS)
 
 _NODES = (
     f"INSERT INTO nodes (run, {', '.join(NODE_COLUMNS)}) VALUES {{rows}} ON CONFLICT (run, path, fingerprint) "
@@ -87,7 +83,7 @@ def _together(connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[
         if refusal is not None:
             continue
         for node in batch.nodes:
-            nodes += (run, *_node_values(node))
+            nodes += (run, *node)
         if batch.attempts:
             _gather(batch, attempts, spent)
         if batch.finish is not None:
@@ -105,7 +101,7 @@ def _gather(batch: Batch, attempts: list[Any], spent: dict[str, list[float]]) ->
     """The attempts of a batch, and what they add to its run's counters."""
     sums = spent.setdefault(batch.run, [0.0, 0])
     for attempt in batch.attempts:
-        attempts += (batch.run, *_attempt_values(attempt))
+        attempts += (batch.run, *attempt)
         if attempt.cost is None:
             sums[1] += 1
         else:
@@ -175,7 +171,7 @@ def _one_by_one(connection: sqlite3.Connection, batch: Batch) -> None:
     for node in batch.nodes:
         key = (node.path, node.fingerprint)
         if _is_new(connection, batch.run, node):
-            _write(connection, _NODES, 1 + len(NODE_COLUMNS), [batch.run, *_node_values(node)])
+            _write(connection, _NODES, 1 + len(NODE_COLUMNS), [batch.run, *node])
             fresh.add(key)
         elif node.state == "done" and key not in fresh:
             again.add(key)

@@ -6,6 +6,7 @@ No rows are read or written here.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import time
@@ -44,6 +45,27 @@ def connect(path: Path | None, *, readonly: bool = False, busy: float = BUSY_SEC
         return _opened(path, readonly, busy)
     except sqlite3.Error as error:
         raise translated(error, path) from error
+
+
+def begin(connection: sqlite3.Connection, busy: float) -> None:
+    """Begin a transaction that writes, waiting `busy` seconds for other processes. Raises sqlite3.OperationalError.
+
+    SQLite itself asks for the lock ever more seldom, ten times a second at last: beside busy writers on a slow disk,
+    which leave it free for a moment only, it may not get it for minutes. So this asks often, at no fixed beat.
+    """
+    end = time.monotonic() + busy
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(random.uniform(0.0005, 0.003))
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(busy * 1000)}")
 
 
 def translated(error: BaseException, path: Path | None) -> LedgerError:
@@ -164,7 +186,7 @@ def _prepare(connection: sqlite3.Connection, path: Path | None, busy: float) -> 
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA trusted_schema = OFF")
     if version_of(connection) < LATEST:
-        _upgrade(connection)
+        _upgrade(connection, busy)
 
 
 def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
@@ -203,8 +225,8 @@ def _refuse_old(connection: sqlite3.Connection, path: Path | None) -> None:
         raise LedgerError(f"the ledger {path} has the older format {version}; any run upgrades it, reading does not.")
 
 
-def _upgrade(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
+def _upgrade(connection: sqlite3.Connection, busy: float) -> None:
+    begin(connection, busy)
     try:
         migrate(connection)  # looks at the version again: another process may have been first
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

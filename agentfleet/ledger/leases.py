@@ -73,15 +73,17 @@ def take(
 
 
 def _forget(connection: sqlite3.Connection, run: RunRow, path: str) -> None:
-    """Set a node and what lies below it aside: kept for the record under a fingerprint that no node has."""
-    where = "run = ? AND (path = ? OR substr(path, 1, ?) IN (? || '/', ? || '#')) AND instr(fingerprint, '~') = 0"
-    values = (run.id, path, len(path) + 1, path, path)
-    if not connection.execute(f"SELECT 1 FROM nodes WHERE {where}", values).fetchall():
+    """Set a node aside, with what lies below it and what holds it: kept under a fingerprint that no node has."""
+    below = "(path = ? OR substr(path, 1, ?) IN (? || '/', ? || '#'))"
+    above = "substr(?, 1, length(path) + 1) IN (path || '/', path || '#')"
+    where = "run = ? AND instr(fingerprint, '~') = 0 AND"
+    values = (path, len(path) + 1, path, path)
+    if not connection.execute(f"SELECT 1 FROM nodes WHERE {where} {below}", (run.id, *values)).fetchall():
         known = [row[0] for row in connection.execute("SELECT path FROM nodes WHERE run = ?", (run.id,))]
         raise UnknownName(f"run {run.id} has no node {path!r}{nearest(path, known)}")
     for table in ("nodes", "attempts"):
-        mark = f"UPDATE {table} SET fingerprint = fingerprint || '~' || ? WHERE {where}"
-        connection.execute(mark, (run.epoch, *values))
+        mark = f"UPDATE {table} SET fingerprint = fingerprint || '~' || ? WHERE {where} ({below} OR {above})"
+        connection.execute(mark, (run.epoch, run.id, *values, path))
 
 
 def extend(connection: sqlite3.Connection, run_ids: list[str], owner: str, lease: float) -> list[str]:

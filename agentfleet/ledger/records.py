@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 RunStatus = Literal["queued", "running", "waiting", "paused", "done", "failed", "cancelled"]
 NodeState = Literal["started", "done", "waiting", "failed"]
@@ -37,12 +37,11 @@ class RunRow:
     meta: str = "{}"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRow:
+class NodeRow(NamedTuple):
     """One node of a run, keyed by (run, path, fingerprint). `value`, `error`, `waiting`, `label` are JSON texts.
 
     `started` is written before an effect or a paid call begins. `tier`/`model` answered it ("" and "code" when
-    Python did). `cost`: US dollars.
+    Python did). `cost`: US dollars. A tuple, because one is made a step.
     """
 
     path: str
@@ -61,8 +60,7 @@ class NodeRow:
     finished: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """One attempt of a node: `body` is the JSON of routing.outcome.Attempt, unread here. `cost` None: unpriced."""
 
     path: str

@@ -13,8 +13,8 @@ from agentfleet.errors import UnknownName, nearest
 from agentfleet.ledger.records import AttemptRow, NodeRow, Record, RunRow
 
 RUN_COLUMNS = tuple(field.name for field in fields(RunRow))
-NODE_COLUMNS = tuple(field.name for field in fields(NodeRow))
-ATTEMPT_COLUMNS = tuple(field.name for field in fields(AttemptRow))
+NODE_COLUMNS = NodeRow._fields
+ATTEMPT_COLUMNS = AttemptRow._fields
 
 _RUN = f"SELECT {', '.join(RUN_COLUMNS)} FROM runs"
 _NODES = f"SELECT {', '.join(NODE_COLUMNS)} FROM nodes WHERE run = ? ORDER BY rowid"

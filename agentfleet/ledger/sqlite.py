@@ -35,7 +35,7 @@ class SQLiteLedger:
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
         if not readonly:
-            self._writer = Writer(connect(self.path, busy=busy), self.path)
+            self._writer = Writer(connect(self.path, busy=busy), self.path, busy)
         try:
             if self.path is not None:
                 self._reader = connect(self.path, readonly=True, busy=busy)
@@ -52,7 +52,7 @@ class SQLiteLedger:
 
     def create_soon(self, run: RunRow, owner: str, lease: float) -> Future[RunRow]:
         """`create` without waiting: many at once share a transaction."""
-        return self._writing().call(lambda connection: leases.create(connection, run, owner, lease))
+        return self._writing().call(lambda connection: leases.create(connection, run, owner, lease), lazy=True)
 
     def take(self, run_id: str, owner: str, lease: float, dead: str = "", forget: str | None = None) -> RunRow:
         """Become the owner of a run under a new epoch. LedgerBusy while another owner is alive; see `Ledger.take`."""

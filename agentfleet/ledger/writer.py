@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,13 +18,16 @@ from typing import Any, TypeAlias, TypeVar
 
 from agentfleet.errors import AgentfleetError, LedgerError
 from agentfleet.ledger.commit import apply
-from agentfleet.ledger.connect import translated
+from agentfleet.ledger.connect import BUSY_SECONDS, begin, translated
 from agentfleet.ledger.records import Batch
 from agentfleet.ledger.ticket import Ticket
 
 T = TypeVar("T")
 Call: TypeAlias = Callable[[sqlite3.Connection], Any]
 Item: TypeAlias = tuple[Batch | Call | None, Ticket]
+
+LINGER = 0.01
+"""Seconds for which work that nobody waits for may wait for company: a short run then costs one fsync, not two."""
 
 _MOST = 4096
 """Items in one transaction: a bound on how long a waiter waits for a busy neighbour's backlog."""
@@ -32,11 +36,13 @@ _MOST = 4096
 class Writer:
     """Owns the connection. `batch` and `call` queue and return at once; `stop` writes the rest and ends."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path | None, busy: float = BUSY_SECONDS) -> None:
         self._connection = connection
+        self._busy = busy
         self._path = path
         self._file = _identity(path)
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
+        self._lazy: set[Ticket] = set()
         self._closing = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="agentfleet-ledger", daemon=True)
@@ -50,9 +56,12 @@ class Writer:
             self._refuse_rest()
         return ticket
 
-    def call(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        """Queue a function that runs in the next transaction, after all that was queued before it."""
-        return self._put(work)
+    def call(self, work: Callable[[sqlite3.Connection], T], *, lazy: bool = False) -> Future[T]:
+        """Queue a function that runs in the next transaction, after all that was queued before it.
+
+        `lazy`: alone it may be kept back for `LINGER` seconds.
+        """
+        return self._put(work, lazy)
 
     def ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`call`, and wait for its result."""
@@ -72,8 +81,10 @@ class Writer:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _put(self, work: Call | None) -> Future[Any]:
+    def _put(self, work: Call | None, lazy: bool = False) -> Future[Any]:
         ticket = Ticket()
+        if lazy:
+            self._lazy.add(ticket)
         self._queue.put((work, ticket))
         if self._ended:
             self._refuse_rest()
@@ -99,14 +110,25 @@ class Writer:
         """What is queued now, waiting for the first; and whether to stop after it."""
         items: list[Item] = []
         item = self._queue.get()
+        until = time.monotonic() + LINGER
         with suppress(Empty):
             while item is not None:
                 items.append(item)
+                if item[1] not in self._lazy:
+                    until = 0.0
                 if len(items) >= _MOST:
-                    return items, False
-                item = self._queue.get_nowait()
-            return items, True
+                    break
+                item = self._next(until)
+            else:
+                self._lazy.clear()
+                return items, True
+        self._lazy.difference_update(ticket for _, ticket in items)
         return items, False
+
+    def _next(self, until: float) -> Item | None:
+        """What is queued next; waits for it while all that was gathered is lazy. Raises Empty."""
+        left = until - time.monotonic() if until else 0.0
+        return self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
 
     def _group(self, items: list[Item]) -> None:
         """One transaction. Nothing that goes wrong in it may end this thread."""
@@ -128,7 +150,7 @@ class Writer:
                 f"the ledger {self._path} was moved or deleted while it was in use; nothing more is written. "
                 "Put it back, or start again."
             )
-        self._connection.execute("BEGIN IMMEDIATE")
+        begin(self._connection, self._busy)
         answers = self._work(items)
         self._connection.execute("COMMIT")
         return answers

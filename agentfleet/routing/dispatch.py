@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentfleet.backends.backend import Backend, Completion, Request
 from agentfleet.backends.estimate import estimate_tokens
@@ -26,6 +27,8 @@ from agentfleet.runner import asking
 if TYPE_CHECKING:
     from agentfleet.backends.head.head import Head
     from agentfleet.graph.step import Step
+
+T = TypeVar("T")
 
 HEAD_MIN_PER_OPTION = 20
 """Examples per option from which a classify step gets a head of its own below the models."""
@@ -54,6 +57,8 @@ class Dispatcher:
         self._limits: dict[str, asyncio.Semaphore] = {}
         self._ladders: dict[tuple[Any, ...], Ladder] = {}
         self._scripted = backends is not None
+        self._making: dict[str, asyncio.Future[Any]] = {}
+        self._loaded: set[int] = set()
 
     def ladder(self, step: Step[..., Any]) -> Ladder:
         """The rungs that this step may try, lowest first. Raises FleetError for a tier the fleet does not know."""
@@ -113,12 +118,22 @@ class Dispatcher:
         name = f"{HEAD}:{step.base_fingerprint}" if model.backend == "head" else model.name
         found = self._backends.get(name)
         if found is None:
-            if model.backend == "head":
-                found = await asyncio.to_thread(open_head, step, self.heads)
-                found = self._backends.setdefault(name, found)
-            else:
-                found = self._backends[name] = open_backend(model)
+            make = partial(open_head, step, self.heads) if model.backend == "head" else partial(open_backend, model)
+            found = self._backends.setdefault(name, await self._once(name, make))
         return found
+
+    async def _once(self, name: str, make: Callable[[], T]) -> T:
+        """Call `make` in a thread; who wants the same meanwhile waits for that one."""
+        task: asyncio.Future[T] | None = self._making.get(name)
+        if task is None:
+            task = self._making[name] = asyncio.ensure_future(asyncio.to_thread(make))
+            task.add_done_callback(lambda done: self._made(name, done))
+        return await asyncio.shield(task)
+
+    def _made(self, name: str, task: asyncio.Future[Any]) -> None:
+        del self._making[name]
+        if not task.cancelled():
+            task.exception()  # who waited for it was told, or is gone
 
     async def complete(self, backend: Backend, model: Model, request: Request) -> Completion:
         """One call within the model's concurrency limit, priced; every failure is a BackendError."""
@@ -133,9 +148,15 @@ class Dispatcher:
                 raise CallTimeout(f"{model.name} did not answer within {request.timeout:g} s") from None
         return replace(completion, cost=cost(model, completion.usage))
 
-    @staticmethod
-    def tokens(backend: Backend, request: Request) -> int | None:
-        """Tokens of the prompt: exact where the tokenizer is here, else an estimate; None for a head."""
+    async def tokens(self, backend: Backend, request: Request) -> int | None:
+        """Tokens of the prompt: exact where the tokenizer is here, else an estimate; None for a head.
+
+        A model of this process is loaded for it, in a thread. Raises ModelFileError, BackendError.
+        """
+        load = getattr(backend, "load", None)
+        if load is not None and id(backend) not in self._loaded:
+            await self._once(f"load:{id(backend)}", load)
+            self._loaded.add(id(backend))
         counted = backend.count(request)
         if counted is None and backend.context is not None:
             return None
@@ -190,14 +211,37 @@ def open_backend(model: Model) -> Backend:
 
         path = embedded_path() if model.model in ("", "embedded") else Path(model.model).expanduser()
         return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model))
+    if model.backend == "transformers":
+        return _open_transformers(model)
     if model.backend in ("openai", "anthropic"):
         return _open_hosted(model)
     raise FleetError(f"model {model.name!r}: the backend {model.backend!r} cannot be opened from a fleet file yet")
 
 
+def _open_transformers(model: Model) -> Backend:
+    from agentfleet.backends.transformers import Transformers
+
+    place = model.model
+    if place in ("", "embedded"):
+        from agentfleet.backends.llama_cpp import embedded_path
+
+        place = str(embedded_path())
+    given = {name: model.params[name] for name in ("device", "dtype") if name in model.params}
+    return Transformers(place, model.name, context=model.context or 4096, threads=_threads(model), **given)
+
+
 def _threads(model: Model) -> int | None:
     named = model.params.get("threads") or os.environ.get("AGENTFLEET_THREADS")
-    return int(named) if named else None
+    if not named:
+        return None
+    where = f"model {model.name!r}: params.threads" if model.params.get("threads") else "AGENTFLEET_THREADS"
+    try:
+        number = int(named)
+    except (TypeError, ValueError):
+        number = 0
+    if number < 1:
+        raise FleetError(f"{where} is {named!r}; write a whole number of threads, 1 or more")
+    return number
 
 
 def _open_hosted(model: Model) -> Backend:

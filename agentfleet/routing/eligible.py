@@ -37,11 +37,16 @@ def context_refusal(model: Model, tokens: int | None, max_tokens: int, context: 
     return f"context: {tokens} tokens of prompt and {max_tokens} of answer are {over} more than the {limit} of {model.name}"
 
 
+def worst_case(model: Model, tokens: int | None, max_tokens: int) -> float | None:
+    """US dollars that a call may cost at most; None when the price is unknown."""
+    return cost(model, Usage(input_tokens=max(tokens or 1, 1), output_tokens=max_tokens))
+
+
 def budget_refusal(model: Model, tokens: int | None, max_tokens: int, left: float | None) -> str:
     """Why the money that is left does not cover the worst case of the call; an unknown price is refused."""
     if left is None:
         return ""
-    worst = cost(model, Usage(input_tokens=max(tokens or 1, 1), output_tokens=max_tokens))
+    worst = worst_case(model, tokens, max_tokens)
     if worst is None:
         return f"budget: the price of {model.name} is unknown; state it in the fleet file"
     if worst > left:

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 
 from agentfleet.errors import FleetError, LabelError
 from agentfleet.fleet.config import resolve_key
-from agentfleet.fleet.model import Fleet
+from agentfleet.fleet.model import PERSON, Fleet
+from agentfleet.labels import LEVELS
 from agentfleet.routing.eligible import clearance
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ def label_problems(step: Step[..., Any], fleet: Fleet) -> list[str]:
     """One line a step whose data may be seen by no model of its ladder."""
     from agentfleet.graph.check import label_problems as along_edges
 
-    if step.kind != "graph":
+    if step.is_skill:  # by itself it is not refused: its rungs are skipped, and its `on_fail` decides
         return []
 
     def sees(part: Step[..., Any]) -> Sequence[tuple[str, str]]:
         low = part.options.tier or part.tier or fleet.tiers[0]
         pairs = fleet.rungs(low, part.up_to or low, part.options.model)
-        return [(model.name, clearance(model)) for _, model in pairs]
+        asks = [(PERSON, LEVELS[-1])] if PERSON in (low, part.up_to) else []
+        return [(model.name, clearance(model)) for _, model in pairs] + asks
 
     return along_edges(step, sees)
 

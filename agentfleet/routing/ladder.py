@@ -1,12 +1,13 @@
 """The climb of one step over its rungs, as a generator without I/O (the way httpx writes its auth flows).
 
-It yields a `Call` and is sent a Completion or a BackendError; it yields a `Judge` and is sent the problem that the
-checks found ("" for none). It ends with an `Answer` or a `Stuck`. Sync, async, replay and tests drive the same core.
+It yields a `May` and is sent why the rung may not try ("" when it may), a `Call` and is sent a Completion or a
+BackendError, a `Judge` and is sent the problem that the checks found ("" for none). It ends with an `Answer` or a
+`Stuck`. Sync, async, replay and tests drive the same core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -32,6 +33,14 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True)
+class May:
+    """May this rung try with this prompt? Send back why not, "" when it may."""
+
+    rung: Rung
+    prompt: Prompt
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """Ask this rung. `number` counts the step's attempts from 1, those of earlier processes included."""
 
@@ -49,7 +58,7 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one step wants. `may` says why a rung may not try ("" when it may). `prior`: attempts already recorded.
+    """What one step wants. `prior`: attempts already recorded.
 
     `empty`: allowed tiers in which the fleet has no model. `person`: may a person be asked at the end?
     """
@@ -57,7 +66,6 @@ class Task:
     prompt: Prompt
     output: Output
     rungs: tuple[Rung, ...]
-    may: Callable[[Rung, Prompt], str] = lambda rung, prompt: ""
     min_confidence: float | None = None
     climb_on_refusal: bool = False
     max_attempts: int = MAX_ATTEMPTS
@@ -77,16 +85,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """No rung gave an acceptable value. `reason`: person, model (wait for one) or failed. `best`: parsed, not accepted."""
+    """No rung gave an acceptable value. `reason`: person, model (wait for one) or failed. `best`: the last value that
+    was parsed though not accepted; `best_number`: of its attempt, 0 when there is none.
+    """
 
     reason: str
     why: str
     attempts: tuple[Attempt, ...]
     best: Any = None
-    has_best: bool = False
+    best_number: int = 0
 
 
-Yield: TypeAlias = Call | Judge
+Yield: TypeAlias = May | Call | Judge
 Send: TypeAlias = Completion | BackendError | str
 Climb: TypeAlias = Generator[Yield | Attempt, Any, Answer | Stuck]
 
@@ -99,7 +109,7 @@ class _State:
     attempts: list[Attempt] = field(default_factory=list)
     evidence: list[Note] = field(default_factory=list)
     best: Any = None
-    has_best: bool = False
+    best_number: int = 0
     refused: bool = False
 
     def calls(self) -> int:
@@ -111,14 +121,24 @@ class _State:
         if last.outcome in REASK:
             self.evidence.append(Note("evidence", last.answer, last.problem))
 
+    def recall(self) -> None:
+        """Take up the best value of an earlier process again."""
+        for attempt in self.task.prior:
+            if attempt.outcome in (Outcome.REJECTED, Outcome.UNSURE):
+                try:
+                    self.best, self.best_number = self.task.output.parse(attempt.answer), attempt.number
+                except Invalid:  # what is wanted has changed since
+                    continue
+
     def stuck(self) -> Stuck:
         reason, why = _verdict(self)
-        return Stuck(reason, why, tuple(self.attempts), self.best, self.has_best)
+        return Stuck(reason, why, tuple(self.attempts), self.best, self.best_number)
 
 
 def climb(task: Task) -> Climb:
     """Try the rungs in order. Yields each finished `Attempt` too, so that the driver can record it at once."""
     state = _State(task, list(task.prior))
+    state.recall()
     for rung in task.rungs:
         if state.calls() >= task.max_attempts:
             break
@@ -153,7 +173,7 @@ def _try_rung(rung: Rung, state: _State) -> Generator[Yield | Attempt, Any, Answ
         if state.calls() >= state.task.max_attempts:
             return None
         prompt = state.task.prompt.with_notes(notes)
-        reason = state.task.may(rung, prompt)
+        reason = yield May(rung, prompt)
         if reason:
             skipped = Attempt(len(state.attempts) + 1, rung.tier, rung.model, Outcome.SKIPPED, reason)
             state.attempts.append(skipped)
@@ -188,7 +208,7 @@ def _assess(call: Call, reply: Send, state: _State) -> Generator[Yield | Attempt
         return _attempt(call, reply, Outcome.INVALID, str(error)), None
     if value is ABSTAINED:
         return _attempt(call, reply, Outcome.ABSTAINED, "the model abstained"), None
-    state.best, state.has_best = value, True
+    state.best, state.best_number = value, call.number
     confidence = _confidence(reply)
     floor = state.task.min_confidence
     if floor is not None and confidence is not None and confidence < floor:
@@ -233,16 +253,17 @@ def _attempt(call: Call, reply: Completion, outcome: Outcome, problem: str) -> A
 
 def _verdict(state: _State) -> tuple[str, str]:
     """Wait for a person, wait for a model, or fail; and the sentence that says why."""
-    history = (
-        "; ".join(f"{a.model}: {a.outcome.value} ({a.problem})" for a in state.attempts) or "no model may be asked"
-    )
+    history = "; ".join(f"{a.model}: {a.outcome.value} ({a.problem})" for a in state.attempts)
+    none = f"no model in tier {' or '.join(state.task.empty)}" if state.task.empty else ""
     if state.refused and not state.task.climb_on_refusal:
         return "failed", history
     if state.task.person:
-        return "person", history
-    if state.task.empty:
-        return "model", f"no model in tier {' or '.join(state.task.empty)}; {history}"
+        return "person", history or (
+            none and f"{none}, so a person is asked"
+        ) or "a person is asked by design (tier person)"
+    if none:
+        return "model", f"{none}; {history}" if history else none
     last: dict[tuple[str, str], Outcome] = {(a.tier, a.model): a.outcome for a in state.attempts}
     if any(outcome in _UNAVAILABLE for outcome in last.values()):
         return "model", history
-    return "failed", history
+    return "failed", history or "no model may be asked"

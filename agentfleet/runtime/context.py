@@ -153,10 +153,12 @@ class Body:
     path: str
     label: Label
     depth: int
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] | None = None
     blocked: bool = False
 
     def child_path(self, name: str) -> str:
+        if self.counts is None:
+            self.counts = {}
         number = self.counts[name] = self.counts.get(name, 0) + 1
         return f"{self.path}/{name}#{number}"
 

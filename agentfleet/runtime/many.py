@@ -31,7 +31,10 @@ def run_many(
     except KeyboardInterrupt:
         LOOP.loop.call_soon_threadsafe(stop.set)
         session.stop()
-        future.result()
+        try:
+            future.result()
+        except KeyboardInterrupt:
+            future.cancel()
         raise
     return results
 
@@ -51,7 +54,14 @@ async def _all(
         for index, row in pending:
             if stop.is_set():
                 return
-            run = results[index] = await session.arun(step, row)
-            on_done(index, run)
+            try:
+                run = results[index] = await session.arun(step, row)
+                on_done(index, run)
+            except BaseException:
+                stop.set()  # the others end what they have begun, so that nothing is left behind
+                raise
 
-    await asyncio.gather(*(worker() for _ in range(max(1, min(at_once, len(rows))))))
+    ends = await asyncio.gather(*(worker() for _ in range(max(1, min(at_once, len(rows))))), return_exceptions=True)
+    for error in ends:
+        if error is not None:
+            raise error

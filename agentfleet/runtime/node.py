@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from agentfleet.errors import AgentfleetError, InputError, RunCancelled, StepError, StepFailed
 from agentfleet.ids import digest
-from agentfleet.labels import Label
+from agentfleet.labels import PUBLIC, Label
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.routing.outcome import Attempt
 from agentfleet.runtime.context import Blocked, Body, Interrupted, RunContext, current
 from agentfleet.runtime.events import StepFinished, StepStarted
+from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.run import StepRecord, Wait
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class Done:
 
 @dataclass(slots=True)
 class Visit:
-    """One node being run."""
+    """One node being run.
+
+    `labels`: of each input, for a step that holds others. `base`: of the conditions under which it runs at all.
+    """
 
     context: RunContext
     step: Step[..., Any]
@@ -56,10 +60,19 @@ class Visit:
     depth: int
     fingerprint: str
     started: float
+    labels: Mapping[str, Label] | None = None
+    base: Label = PUBLIC
 
 
 async def run_node(
-    context: RunContext, step: Step[..., Any], inputs: dict[str, Any], label: Label, path: str, depth: int
+    context: RunContext,
+    step: Step[..., Any],
+    inputs: dict[str, Any],
+    label: Label,
+    path: str,
+    depth: int,
+    labels: Mapping[str, Label] | None = None,
+    base: Label = PUBLIC,
 ) -> tuple[Any, Label]:
     """Value and label of one node. Raises Blocked, StepFailed, StepError, Interrupted."""
     for param in step.params:
@@ -67,7 +80,8 @@ async def run_node(
             label = label.join(param.label)
         if param.name not in inputs:
             inputs[param.name] = param.make_default()
-    visit = Visit(context, step, inputs, label, path, depth, fingerprint(step, inputs, path), time.time())
+    mark, now = fingerprint(step, inputs, path), time.time()
+    visit = Visit(context, step, inputs, label, path, depth, mark, now, labels, base)
     if context.finished:
         row = context.finished.get((path, visit.fingerprint))
         if row is not None:
@@ -124,7 +138,7 @@ async def _plain(visit: Visit) -> Done:
 async def _announce(visit: Visit) -> None:
     """Before an effect begins, all that it rests on and its *started* row are on disk."""
     row = NodeRow(visit.path, visit.fingerprint, "started", kind=visit.step.kind, started=visit.started)
-    await asyncio.wrap_future(visit.context.commit((row,)))
+    await awaited(visit.context.commit((row,)))
 
 
 async def call_body(visit: Visit) -> Any:
@@ -132,12 +146,10 @@ async def call_body(visit: Visit) -> Any:
     body = Body(visit.context, visit.path, visit.label, visit.depth + 1)
     token = current.set(body)
     try:
-        if visit.step.is_async:
-            if visit.depth:
-                return await visit.step.fn(**visit.inputs)
-            async with visit.context.slots:
-                return await visit.step.fn(**visit.inputs)
-        return await visit.context.pools.run(visit.depth, lambda: visit.step.fn(**visit.inputs))
+        value = await _called(visit)
+        if body.blocked:  # a bare `except:` took the wait or the stop of a child for an error
+            raise Interrupted if visit.context.stopping else Blocked
+        return value
     except AgentfleetError:
         raise
     except Exception as error:
@@ -145,6 +157,15 @@ async def call_body(visit: Visit) -> Any:
     finally:
         current.reset(token)
         visit.label = visit.label.join(body.label)
+
+
+async def _called(visit: Visit) -> Any:
+    if not visit.step.is_async:
+        return await visit.context.pools.run(visit.depth, lambda: visit.step.fn(**visit.inputs))
+    if visit.depth:
+        return await visit.step.fn(**visit.inputs)
+    async with visit.context.slots:
+        return await visit.step.fn(**visit.inputs)
 
 
 def user_error(visit: Visit, error: Exception) -> StepError:
@@ -161,10 +182,10 @@ def user_error(visit: Visit, error: Exception) -> StepError:
 async def _finish(visit: Visit, done: Done) -> tuple[Any, Label]:
     context, step = visit.context, visit.step
     value, text = done.value, _dump(visit, done)
-    if done.value is not None and not done.fallback:
+    if not done.fallback:
         value = _validated(visit, done.value)
     label = done.label or visit.label
-    if step.releases is not None:
+    if step.releases is not None and step.kind != "plan":  # a plan carries its inputs: `carry_out` releases the rest
         label = label.lowered(step.releases)
     cost = sum(a.cost or 0.0 for a in done.attempts)
     finished = time.time()
@@ -187,7 +208,7 @@ async def _finish(visit: Visit, done: Done) -> tuple[Any, Label]:
     if done.durable or done.accepted is not None:
         future = context.commit((row,), () if done.accepted is None else (done.accepted,))
         if done.durable:
-            await asyncio.wrap_future(future)
+            await awaited(future)
     else:
         context.later(row)
     record = StepRecord(

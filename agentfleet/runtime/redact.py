@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from agentfleet.ledger.records import Batch
+from agentfleet.ledger.records import AttemptRow, Batch, Finish, NodeRow
 
 MARK = "[secret]"
-Row = TypeVar("Row")
+Row = TypeVar("Row", NodeRow, AttemptRow)
 
 
 def secrets_as_json(secrets: Sequence[str]) -> tuple[str, ...]:
@@ -32,14 +32,17 @@ def redacted(batch: Batch, secrets: Sequence[str]) -> Batch:
         batch,
         nodes=tuple(_row(row, secrets) for row in batch.nodes),
         attempts=tuple(_row(row, secrets) for row in batch.attempts),
-        finish=None if finish is None else _row(finish, secrets),
+        finish=None if finish is None else _finish(finish, secrets),
     )
 
 
 def _row(row: Row, secrets: Sequence[str]) -> Row:
-    changes: dict[str, Any] = {}
-    for field in fields(row):  # type: ignore[arg-type]
-        value = getattr(row, field.name)
-        if isinstance(value, str) and any(secret in value for secret in secrets):
-            changes[field.name] = redacted_text(value, secrets)
-    return replace(row, **changes) if changes else row  # type: ignore[type-var]
+    if not any(secret in part for part in row if isinstance(part, str) for secret in secrets):
+        return row
+    parts: list[Any] = [redacted_text(part, secrets) if isinstance(part, str) else part for part in row]
+    return type(row)(*parts)
+
+
+def _finish(finish: Finish, secrets: Sequence[str]) -> Finish:
+    texts = [None if text is None else redacted_text(text, secrets) for text in (finish.value, finish.error)]
+    return Finish(finish.status, *texts)

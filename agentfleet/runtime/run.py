@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from agentfleet.errors import RunCancelled, RunFailed, RunWaiting
 from agentfleet.labels import Label
@@ -18,7 +18,8 @@ R = TypeVar("R")
 class Wait:
     """A node that waits. `reason`: person, model or failed (after ``on_fail=OnFail.WAIT``).
 
-    `question`: what was, or would be, shown to a model or person. `schema`: JSON Schema of the answer.
+    `question`: what was, or would be, shown to a model or person. `schema`: JSON Schema of the answer. `step`:
+    "module:qualname". `inputs`: of a planner, as JSON data, since its plan points at them.
     """
 
     path: str
@@ -27,6 +28,7 @@ class Wait:
     question: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
     step: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -36,11 +38,11 @@ class Wait:
             "question": self.question,
             "schema": dict(self.schema),
             "step": self.step,
+            "inputs": dict(self.inputs),
         }
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """One node of a run. `tier` "" and `model` "code": Python answered. `cost` in US dollars, `seconds` wall time.
 
     `state`: done, waiting or failed. `outcome`: that of the accepted (or last) attempt. `reused`: taken from an

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.errors import RunFailed, UsageError
-from agentfleet.runtime.context import Blocked, Body, current
+from agentfleet.runtime.composite import go_on
+from agentfleet.runtime.context import Blocked, Body, Interrupted, current
 from agentfleet.runtime.events import Event
 from agentfleet.runtime.loop import LOOP, running_loop
 from agentfleet.runtime.node import run_node
@@ -79,7 +80,13 @@ class LocalRunner:
 
 async def _run_child(body: Body, step: Step[..., Any], inputs: dict[str, Any]) -> Run[Any]:
     """Run a child node; its record is a small Run. A child that waits blocks its parent; one that fails raises."""
-    context, path = body.context, body.child_path(step.options.name or step.name)
+    context = body.context
+    try:
+        go_on(context)
+    except Interrupted:
+        body.blocked = True
+        raise
+    path = body.child_path(step.options.name or step.name)
     token = current.set(None)
     try:
         value, label = await run_node(context, step, inputs, body.label, path, body.depth)

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from agentfleet.graph.conditions import conditions
 from agentfleet.graph.dag import Dag, Expr, Node, Out, evaluate, missing, sources
 from agentfleet.labels import INTERNAL, PUBLIC, Label
 from agentfleet.runtime.context import Blocked, Interrupted, RunContext
@@ -18,10 +19,15 @@ RunNode = Callable[..., Awaitable[tuple[Any, Label]]]
 _RESULT = ""
 BREATH = 64
 """Nodes that one task runs without giving the loop to others."""
+HOLDERS = frozenset({"graph", "each", "repeat", "carry_out"})
+"""Kinds of steps that hold others: they are handed the label of each input, not only the join of all."""
 
 
 class Scope:
-    """One walk over one DAG. `prefix` is put before node ids ("sub/"); `labels` are those of the inputs."""
+    """One walk over one DAG. `prefix` is put before node ids ("sub/"); `labels` are those of the inputs.
+
+    `base`: what every node is labelled with at least, because it rests on it that this walk takes place.
+    """
 
     def __init__(
         self,
@@ -32,6 +38,7 @@ class Scope:
         prefix: str,
         depth: int,
         run_node: RunNode,
+        base: Label = PUBLIC,
     ) -> None:
         self.context = context
         self.dag = dag
@@ -40,6 +47,8 @@ class Scope:
         self.prefix = prefix
         self.depth = depth
         self.run_node = run_node
+        self.base = base
+        self.conditions = conditions(dag)
         self.values: dict[str, Any] = {}
         self.labels: dict[str, Label] = {}
         self.wanted: set[str] = set()
@@ -130,8 +139,14 @@ class Scope:
     async def _node(self, node: Node) -> None:
         try:
             inputs = {name: evaluate(expr, self.values, self.inputs) for name, expr in node.bindings.items()}
+            base = self._base(node) if node.id in self.conditions else self.base
             label = self._label(node.bindings.values())
-            value, out = await self.run_node(self.context, node.step, inputs, label, self.prefix + node.id, self.depth)
+            if base is not PUBLIC:
+                label = label.join(base)
+            path, each = self.prefix + node.id, None
+            if node.step.kind in HOLDERS:
+                each = {name: self._label((expr,)) for name, expr in node.bindings.items()}
+            value, out = await self.run_node(self.context, node.step, inputs, label, path, self.depth, each, base)
         except Blocked:
             self.blocked = True
         except Interrupted:
@@ -146,11 +161,20 @@ class Scope:
             self.labels[node.id] = out
             self._advance(node.id)
 
+    def _base(self, node: Node) -> Label:
+        """`base`, and the labels of the conditions that decided that this node runs."""
+        known = (test for test in self.conditions[node.id] if not missing(test, self.values, self.inputs))
+        return self.base.join(self._label(known))
+
     def _advance(self, node_id: str) -> None:
         for reader in self.readers.pop(node_id, ()):
             self.need[reader] -= 1
-            if self.need[reader] == 0:
+            if self.need[reader]:
+                continue
+            if reader == _RESULT or self.dag.conditional[reader]:
                 self._want(self._wait_for(reader))
+            else:
+                self.ready.append(reader)
 
     def _ended(self) -> None:
         task = asyncio.current_task()
@@ -160,15 +184,15 @@ class Scope:
             self.idle.set_result(None)
 
     def _label(self, exprs: Iterable[Expr]) -> Label:
-        label = PUBLIC
+        label: Label | None = None
         for expr in exprs:
-            found: Iterable[Any] = (expr,) if isinstance(expr, Out) else sources(expr, self.values, self.inputs)
+            found: Iterable[Any] = (expr,) if type(expr) is Out else sources(expr, self.values, self.inputs)
             for source in found:
-                if isinstance(source, Out):
-                    label = label.join(self.labels[source.node])
-                else:
-                    label = label.join(self.input_labels.get(source.name, INTERNAL))
-        return label
+                inside = type(source) is Out
+                one = self.labels[source.node] if inside else self.input_labels.get(source.name, INTERNAL)
+                if one is not label:
+                    label = one if label is None else label.join(one)
+        return PUBLIC if label is None else label
 
     async def _cancel(self) -> None:
         tasks = list(self.active)

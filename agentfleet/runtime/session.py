@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +24,9 @@ from agentfleet.routing.fit import check_fit
 from agentfleet.routing.outcome import Attempt
 from agentfleet.runtime.answers import checked_answer
 from agentfleet.runtime.context import Pools, RunContext
-from agentfleet.runtime.events import Event, Listener, RunFinished
-from agentfleet.runtime.loop import LOOP
+from agentfleet.runtime.events import Event, Listener, RunFinished, RunStarted
+from agentfleet.runtime.loop import LOOP, Halt
+from agentfleet.runtime.mailbox import hand_over, mailbox
 from agentfleet.runtime.many import OnDone, run_many
 from agentfleet.runtime.record import run_of
 from agentfleet.runtime.redact import redacted_text, secrets_as_json
@@ -100,53 +101,59 @@ class Session:
     # -- beginning a run -------------------------------------------------------------------------------------------
 
     def run(self, step: Step[..., Any], inputs: Mapping[str, Any], listener: Listener | None = None) -> Run[Any]:
-        """Run to its end (or wait) and return the record; blocks the calling thread."""
-        return LOOP.block(self._begin(step, inputs, listener), step.name)
+        """Run to its end (or wait) and return the record; blocks the calling thread.
+
+        Ctrl-C lets what is in flight end and pauses the run, a second one stops at once; `resume` goes on with it.
+        """
+        halt = Halt()
+        return LOOP.block(self._begin(step, inputs, listener, halt), step.name, halt)
 
     async def arun(self, step: Step[..., Any], inputs: Mapping[str, Any], listener: Listener | None = None) -> Run[Any]:
         """The same, awaited from any loop; cancelling the awaiting task cancels the run."""
-        work = self._begin(step, inputs, listener)
-        if LOOP.here():
-            return await work
-        return await asyncio.wrap_future(LOOP.submit(work))
+        return await self._here(self._begin(step, inputs, listener))
+
+    @staticmethod
+    async def _here(work: Coroutine[Any, Any, Run[Any]]) -> Run[Any]:
+        return await work if LOOP.here() else await hand_over(work, LOOP.loop)
 
     async def stream(self, step: Step[..., Any], inputs: Mapping[str, Any]) -> AsyncIterator[Event]:
         """Run, and yield its events as they happen; the last is `RunFinished` with the record."""
-        loop, queue = asyncio.get_running_loop(), asyncio.Queue[Event]()
-        future = LOOP.submit(self._begin(step, inputs, lambda e: _pass(loop, queue, e)))
+        box, queue = mailbox(asyncio.get_running_loop()), asyncio.Queue[Event | None]()
+        whole = hand_over(self._begin(step, inputs, lambda event: box.post(queue.put_nowait, event)), LOOP.loop)
+        whole.add_done_callback(lambda _: queue.put_nowait(None))
         try:
-            while True:
-                event = await _next(queue, future)
+            while (event := await queue.get()) is not None:
                 yield event
-                if isinstance(event, RunFinished):
-                    await asyncio.wrap_future(future)
-                    return
+            await whole  # raises what kept it from beginning, or from being recorded
         finally:
-            future.cancel()
+            whole.cancel()
 
-    async def _begin(self, step: Step[..., Any], inputs: Mapping[str, Any], listener: Listener | None) -> Run[Any]:
+    async def _begin(
+        self, step: Step[..., Any], inputs: Mapping[str, Any], listener: Listener | None, halt: Halt | None = None
+    ) -> Run[Any]:
         dispatcher = self._dispatcher(step)
         check_fit(step, dispatcher.fleet)
+        secrets = secrets_as_json(known_secrets())
         row = RunRow(
             id=new_run_id(),
             graph=step.name,
             graph_hash=step.base_fingerprint,
             target=json.dumps(target_of(step)),
-            inputs=redacted_text(inputs_json(step, inputs), secrets_as_json(known_secrets())),
+            inputs=redacted_text(inputs_json(step, inputs), secrets),
             key=step.options.key,
             created=time.time(),
         )
         if row.key is not None:
             found = await asyncio.to_thread(self.ledger.create, row, self.owner, LEASE)
             if found.id != row.id:
-                return await self._known(found.id, step)
+                return await self._known(found.id, step, listener, halt)
             row = found
         else:
             begun = self.ledger.create_soon(row, self.owner, LEASE)
             row = replace(row, owner=self.owner, epoch=1)
             begun.add_done_callback(lambda future: self._begun(row.id, future))
         context = self._context(row, step, dispatcher, listener)
-        return await self._walk(context, step, dict(inputs))
+        return await self._walk(context, step, dict(inputs), halt)
 
     def _begun(self, run_id: str, future: Future[RunRow]) -> None:
         error = None if future.cancelled() else future.exception()
@@ -154,12 +161,15 @@ class Session:
         if error is not None and context is not None:
             context.broken, context.stopping = error, True
 
-    async def _known(self, run_id: str, step: Step[..., Any]) -> Run[Any]:
+    async def _known(self, run_id: str, step: Step[..., Any], listener: Listener | None, halt: Halt | None) -> Run[Any]:
         """A run with this key exists: its record, or its continuation when nobody works on it."""
         run = await asyncio.to_thread(self.read, run_id, step)
-        if run.status in ("done", "failed", "cancelled"):
-            return run
-        return await self._resume(run_id, step, None, None)
+        if run.status not in ("done", "failed", "cancelled"):
+            return await self._resume(run_id, step, None, listener, halt)
+        if listener is not None:
+            listener(RunStarted(run.id, run.graph))
+            listener(RunFinished(run))
+        return run
 
     # -- going on --------------------------------------------------------------------------------------------------
 
@@ -174,10 +184,26 @@ class Session:
 
         Raises UnknownName, LedgerBusy while its owner lives.
         """
-        return LOOP.block(self._resume(run_id, graph, rerun, listener), "resume")
+        halt = Halt()
+        return LOOP.block(self._resume(run_id, graph, rerun, listener, halt), "session.resume", halt)
+
+    async def aresume(
+        self,
+        run_id: str,
+        graph: Step[..., Any] | None = None,
+        rerun: str | None = None,
+        listener: Listener | None = None,
+    ) -> Run[Any]:
+        """`resume`, awaited from any loop; cancelling the awaiting task cancels the run."""
+        return await self._here(self._resume(run_id, graph, rerun, listener))
 
     async def _resume(
-        self, run_id: str, graph: Step[..., Any] | None, rerun: str | None, listener: Listener | None
+        self,
+        run_id: str,
+        graph: Step[..., Any] | None,
+        rerun: str | None,
+        listener: Listener | None,
+        halt: Halt | None = None,
     ) -> Run[Any]:
         record = await asyncio.to_thread(self.ledger.read, run_id)
         step = graph or find_target(json.loads(record.run.target), self.root)
@@ -199,9 +225,9 @@ class Session:
             context.prior.setdefault(key, []).append(Attempt.from_json(json.loads(attempt.body)))
         context.spent, context.unpriced = row.cost, row.unpriced
         inputs = load_inputs(step, row.inputs)
-        return await self._walk(context, step, inputs)
+        return await self._walk(context, step, inputs, halt)
 
-    def answer(self, run_id: str, path: str, value: str, who: str = "") -> None:
+    def answer(self, run_id: str, path: str, value: str, who: str = "", graph: Step[..., Any] | None = None) -> None:
         """Give a waiting node its value: JSON text, or the bare text of an option. `resume` goes on from there.
 
         Raises UnknownName (no such run, or that node does not wait), InputError when it does not fit the type.
@@ -213,8 +239,9 @@ class Session:
             raise UnknownName(
                 f"{path} of run {record.run.id} does not wait; waiting: {', '.join(waiting) or 'nothing'}"
             )
-        step = find_step(json.loads(node.waiting).get("step", ""), json.loads(record.run.target), self.root)
-        text = checked_answer(step, value, json.loads(node.waiting), path)
+        graph, waiting = graph or find_target(json.loads(record.run.target), self.root), json.loads(node.waiting)
+        text = checked_answer(find_step(graph, path, waiting.get("step", "")), value, waiting, path)
+        text = redacted_text(text, secrets_as_json(known_secrets()))
         self.ledger.answer(record.run.id, path, text, who or os.environ.get("USER", "person"))
 
     def read(self, run_id: str, step: Step[..., Any] | None = None) -> Run[Any]:
@@ -255,13 +282,19 @@ class Session:
         self._active[row.id] = context
         return context
 
-    async def _walk(self, context: RunContext, step: Step[..., Any], inputs: dict[str, Any]) -> Run[Any]:
+    async def _walk(
+        self, context: RunContext, step: Step[..., Any], inputs: dict[str, Any], halt: Halt | None
+    ) -> Run[Any]:
+        if halt is not None:
+            halt.take(context)
         if self._heart is None or self._heart.done():
             self._heart = asyncio.get_running_loop().create_task(self._beat())
         try:
             return await walk(context, step, inputs)
         finally:
             self._active.pop(context.id, None)
+            if halt is not None:
+                halt.ended.set()
 
     async def _beat(self) -> None:
         """Renew the leases of the runs in hand; one that was lost stops."""
@@ -307,19 +340,3 @@ def load_inputs(step: Step[..., Any], text: str) -> dict[str, Any]:
     """The inputs of a recorded run as values of the step's types. Raises InputError via `bind`."""
     data = json.loads(text)
     return {p.name: p.codec.load(json.dumps(data[p.name])) if p.name in data else p.default for p in step.params}
-
-
-def _pass(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Event], event: Event) -> None:
-    loop.call_soon_threadsafe(queue.put_nowait, event)
-
-
-async def _next(queue: asyncio.Queue[Event], future: Future[Run[Any]]) -> Event:
-    """The next event; a run that could not begin raises here instead of leaving the reader waiting."""
-    get = asyncio.ensure_future(queue.get())
-    whole = asyncio.wrap_future(future)
-    waited: set[asyncio.Future[Any]] = {get, whole}
-    done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    if get in done or not (whole.done() and whole.exception()):
-        return await get
-    get.cancel()
-    return await whole  # type: ignore[return-value]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
-from agentfleet.errors import BackendError, MissingExtra, StepFailed
+from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
 from agentfleet.fleet.model import Model
 from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.graph.trace import Ask
@@ -17,11 +17,12 @@ from agentfleet.ids import canonical_json
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
 from agentfleet.routing.dispatch import Ladder
-from agentfleet.routing.eligible import budget_refusal, context_refusal, first_reason, label_refusal
-from agentfleet.routing.ladder import Answer, Call, Judge, Rung, Stuck, Task, climb
+from agentfleet.routing.eligible import budget_refusal, context_refusal, first_reason, label_refusal, worst_case
+from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade
+from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec, narrow, ungrounded
@@ -40,7 +41,11 @@ async def run_skill(visit: Visit) -> Done:
                 f"{visit.path}: its body answered, and a check refused: {problem}", (), parts.value, visit.path
             )
         return parts
-    output = _output(visit)
+    try:
+        output = _output(visit)
+    except PlanError as error:  # no tool can be used with these inputs
+        nothing = Output("json", visit.step.returns, {})
+        return await _Climb(visit, nothing, [], visit.step.build_prompt(visit.inputs, parts)).run(str(error))
     texts = [part if isinstance(part, str) else codec(type(part)).dump(part) for part in parts]
     narrowed = narrow(output, texts)
     if narrowed.settled and not narrowed.problem:
@@ -100,6 +105,7 @@ class _Climb:
     output: Output
     texts: list[str]
     prompt: Prompt
+    held: float = 0.0
 
     async def run(self, unanswerable: str) -> Done:
         visit = self.visit
@@ -109,7 +115,6 @@ class _Climb:
             prompt=self.prompt,
             output=self.output,
             rungs=() if unanswerable else ladder.rungs,
-            may=partial(self._may, ladder, backends),
             min_confidence=visit.step.min_confidence,
             climb_on_refusal=bool(visit.step.options.climb_on_refusal),
             empty=() if unanswerable else ladder.empty,
@@ -144,22 +149,33 @@ class _Climb:
                 opened[key] = str(error)
         return opened
 
-    def _may(self, ladder: Ladder, backends: dict[tuple[str, str], Backend | str], rung: Rung, prompt: Prompt) -> str:
-        key = (rung.tier, rung.model)
+    async def _may(self, wanted: May, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]) -> str:
+        key = (wanted.rung.tier, wanted.rung.model)
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
             return backend
         refusal = label_refusal(model, self.visit.label)
         if refusal:
             return refusal
-        request = self._request(model, prompt)
-        tokens = self.visit.context.dispatcher.tokens(backend, request)
-        return first_reason(
+        request = self._request(model, wanted.prompt)
+        try:
+            tokens = await self.visit.context.dispatcher.tokens(backend, request)
+        except BackendError:  # it cannot even count: the call says why, and is recorded as one
+            tokens = None
+        reason = first_reason(
             (
                 context_refusal(model, tokens, request.max_tokens, backend.context),
                 budget_refusal(model, tokens, request.max_tokens, self.visit.context.money_left()),
             )
         )
+        if not reason and self.visit.context.budget is not None:
+            self._hold(worst_case(model, tokens, request.max_tokens) or 0.0)
+        return reason
+
+    def _hold(self, most: float) -> None:
+        """Set aside what the next call may cost at most, so that calls at the same time do not spend it too."""
+        self.visit.context.spent += most - self.held
+        self.held = most
 
     def _request(self, model: Model, prompt: Prompt) -> Request:
         left = self.visit.context.seconds_left()
@@ -177,15 +193,25 @@ class _Climb:
     async def _drive(
         self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
     ) -> Answer | Stuck:
-        steps = climb(task)
+        try:
+            return await self._climb(climb(task), ladder, backends)
+        finally:
+            self._hold(0.0)
+
+    async def _climb(
+        self, steps: Climb, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
+    ) -> Answer | Stuck:
         send: Any = None
         while True:
             try:
                 wanted = steps.send(send)
             except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+                end: Answer | Stuck = stop.value
+                return end
             send = None
-            if isinstance(wanted, Call):
+            if isinstance(wanted, May):
+                send = await self._may(wanted, ladder, backends)
+            elif isinstance(wanted, Call):
                 send = await self._call(wanted, ladder, backends)
             elif isinstance(wanted, Judge):
                 send = await problem_of(self.visit, wanted.value, self.output, self.texts)
@@ -198,6 +224,7 @@ class _Climb:
         key = (call.rung.tier, call.rung.model)
         model, backend = ladder.models[key], backends[key]
         assert not isinstance(backend, str)
+        self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
         try:
             return await self.visit.context.dispatcher.complete(backend, model, self._request(model, call.prompt))
@@ -210,7 +237,7 @@ class _Climb:
         row = NodeRow(visit.path, visit.fingerprint, "started", kind=visit.step.kind, started=visit.started)
         future = visit.context.commit((row,))
         if model.place != "device":
-            await asyncio.wrap_future(future)
+            await awaited(future)
 
     async def _recorded(self, attempt: Attempt) -> None:
         """Commit the attempt; what cost money is on disk before the climb goes on.
@@ -218,13 +245,14 @@ class _Climb:
         The accepted one is left to the node's own transaction: answer and completion are one commit.
         """
         context = self.visit.context
+        self._hold(0.0)
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
         if attempt.outcome is Outcome.VALID:
             return
         future = context.commit(attempts=(attempt_row(self.visit, attempt),))
         if attempt.cost is None or attempt.cost > 0:
-            await asyncio.wrap_future(future)
+            await awaited(future)
 
     async def _abstained(self, stuck: Stuck, why: str) -> Stuck:
         attempt = Attempt(len(stuck.attempts) + 1, "", "code", Outcome.ABSTAINED, why)
@@ -237,15 +265,14 @@ class _Climb:
         waits = wish is OnFail.WAIT or (wish is UNSET and stuck.reason != "failed")
         if waits:
             raise block(visit, self._wait(stuck), stuck.attempts)
-        if wish is OnFail.BEST and stuck.has_best:
-            last = [a for a in stuck.attempts if a.answer][-1]
-            return Done(stuck.best, last.tier, last.model, last.outcome.value, stuck.attempts, fallback=False)
+        if wish is OnFail.BEST and stuck.best_number:
+            best = next(a for a in stuck.attempts if a.number == stuck.best_number)
+            return Done(stuck.best, best.tier, best.model, best.outcome.value, stuck.attempts)
         if not isinstance(wish, OnFail) and wish is not UNSET:
             outcome = stuck.attempts[-1].outcome.value if stuck.attempts else Outcome.SKIPPED.value
             return Done(wish, "", "default", outcome, stuck.attempts, fallback=True)
-        best = stuck.best if stuck.has_best else None
         raise StepFailed(
-            f"{visit.path}: no model gave an acceptable answer: {stuck.why}", stuck.attempts, best, visit.path
+            f"{visit.path}: no model gave an acceptable answer: {stuck.why}", stuck.attempts, stuck.best, visit.path
         )
 
     def _wait(self, stuck: Stuck) -> Wait:
@@ -257,6 +284,7 @@ class _Climb:
             self.prompt.text(),
             dict(self.output.schema),
             f"{step.module}:{step.qualname}",
+            {p.name: json.loads(p.codec.dump(self.visit.inputs[p.name])) for p in step.params if step.kind == "plan"},
         )
 
 

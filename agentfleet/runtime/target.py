@@ -22,7 +22,9 @@ def find_target(target: Mapping[str, str], root: Path) -> Any:
     """The step or graph of a recorded run. Raises UnknownName with what to do when it is no longer there."""
     where = f"{target['module']}:{target['attr']}"
     if "<locals>" in target["attr"]:
-        raise UnknownName(f"{where} was made inside a function; resume it from Python: session.resume(run_id, graph)")
+        raise UnknownName(
+            f"{where} was made inside a function; from Python: session.resume(run_id, graph), session.answer(..., graph=graph)"
+        )
     module = load_module(target["module"], target["file"], root)
     found: Any = module
     for part in target["attr"].split("."):
@@ -67,15 +69,39 @@ def load_file(path: Path) -> ModuleType:
     return module
 
 
-def find_step(reference: str, target: Mapping[str, str], root: Path) -> Any | None:
-    """The step named "module:qualname" by a waiting node, or None when it cannot be imported here."""
+def find_step(graph: Any, path: str, reference: str) -> Any | None:
+    """The step of a node: by its path through the graph, else (in a plan or a body) by "module:qualname".
+
+    None when it cannot be imported here.
+    """
+    return _on_path(graph, [part.split("#")[0] for part in path.split("/")]) or _referenced(graph, reference)
+
+
+def _on_path(one: Any, names: list[str]) -> Any | None:
+    if one.kind != "graph" or one.checks:
+        if names[0] != one.name:
+            return None
+        names = names[1:]
+    for name in names:
+        if one.kind in ("each", "repeat"):
+            one = one.inner
+            if one.kind != "graph" or one.checks:
+                if one.name != name:
+                    return None
+                continue
+        if one.kind != "graph" or name not in one.dag.nodes:
+            return None
+        one = one.dag.nodes[name].step
+    return one
+
+
+def _referenced(graph: Any, reference: str) -> Any | None:
     module_name, _, attr = reference.partition(":")
     if not attr or "<locals>" in attr:
         return None
-    graph = find_target(target, root)
     module = sys.modules.get(module_name)
-    if module_name == target["module"] or module is None:
-        module = sys.modules.get(graph.fn.__module__, module)
+    if module is None or module_name == graph.module:
+        module = sys.modules.get(graph.module, module)
     found: Any = module
     for part in attr.split("."):
         found = getattr(found, part, None)

@@ -8,10 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.errors import AgentfleetError, StaleEpoch
-from agentfleet.labels import INTERNAL
+from agentfleet.labels import INTERNAL, join_all
 from agentfleet.ledger.records import Finish
 from agentfleet.runtime.context import Blocked, Interrupted, RunContext
 from agentfleet.runtime.events import RunFinished, RunStarted
+from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import run_node
 from agentfleet.runtime.run import Run
 from agentfleet.runtime.scope import Scope
@@ -37,7 +38,10 @@ async def walk(context: RunContext, step: Step[..., Any], inputs: dict[str, Any]
     except TimeoutError as late:
         status, error, cause = "cancelled", "its deadline passed", late
     except asyncio.CancelledError:
-        await _end(context, "cancelled", None, "cancelled by the caller")
+        if context.stopping:  # a second Ctrl-C
+            await _end(context, "paused", None, "")
+        else:
+            await _end(context, "cancelled", None, "cancelled by the caller")
         raise
     except Exception as failure:
         if failure is context.broken:
@@ -61,7 +65,7 @@ async def _whole(context: RunContext, step: Step[..., Any], inputs: dict[str, An
         scope = Scope(context, step.dag, inputs, labels, "", 0, run_node)  # type: ignore[attr-defined]
         value, _ = await scope.run()
         return value
-    value, _ = await run_node(context, step, inputs, INTERNAL, step.name, 0)
+    value, _ = await run_node(context, step, inputs, join_all(labels.values()), step.name, 0, labels)
     return value
 
 
@@ -70,7 +74,7 @@ async def _end(context: RunContext, status: str, text: str | None, error: str) -
     body = None if not error else json.dumps({"message": error})
     future = context.commit(finish=Finish(status, text, body))  # type: ignore[arg-type]
     try:
-        await asyncio.shield(asyncio.wrap_future(future))
+        await awaited(future)
     except StaleEpoch:
         if status != "cancelled":
             raise

@@ -62,6 +62,14 @@ def test_what_strict_mode_cannot_say_goes_out_as_a_hint(schema: dict[str, Any]) 
     assert made.schema["type"] == "object"
 
 
+def test_a_wider_schema_is_sent_where_there_is_one() -> None:
+    wide = {"type": "object", "properties": {"a": {"type": "array", "items": {"enum": ["x"]}}}}
+    tight = {"anyOf": [{"type": "object", "properties": {"a": {"type": "array", "prefixItems": [{"const": "x"}]}}}]}
+    made = wire_schema(Output(kind="json", type=Any, schema=tight, wide=wide))
+    assert made.strict
+    assert made.schema["properties"]["a"]["items"] == {"enum": ["x"], "type": "string"}
+
+
 def test_the_wrapper_comes_off_without_touching_the_json() -> None:
     assert unwrap(' {"answer" : {"a":1,"a":2} } ') == '{"a":1,"a":2}'
     assert unwrap('{"answer":1,"b":2}') == '{"answer":1,"b":2}'

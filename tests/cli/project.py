@@ -1,12 +1,20 @@
-"""What the tests of the command line run on: two graphs that need no model, and what a command did."""
+"""What the tests of the command line run on: two graphs that need no model, commands as processes, what they did."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parents[2]
+MOST = 60
+"""Seconds after which a process counts as hanging."""
 
 TRIAGE = '''\
 from typing import Literal
@@ -71,3 +79,35 @@ Command = Callable[..., Result]
 def write_rows(path: Path, *rows: object) -> None:
     """A JSONL file; a str stands as it is."""
     path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+
+
+def start(folder: Path, *arguments: str, command: tuple[str, ...] = (), **environment: str) -> subprocess.Popen[bytes]:
+    """``agentfleet ARGUMENTS`` as a process in `folder`, with nothing of ours or of a provider in its environment.
+
+    `command`: what starts it, as a shell would; by default this interpreter.
+    """
+    foreign = ("AGENTFLEET_", "ANTHROPIC_", "OPENAI_")
+    known = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.Popen(
+        [*command, sys.executable, "-m", "agentfleet.cli.main", *arguments],
+        cwd=folder,
+        env={**known, "PYTHONPATH": search, "PYTHONUTF8": "1", **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(process: subprocess.Popen[bytes], given: bytes = b"") -> Result:
+    """What a process did; `given` is its standard input."""
+    out, err = process.communicate(given, timeout=MOST)
+    return Result(process.returncode, out.decode(), err.decode())
+
+
+def until(condition: Path) -> None:
+    """Wait for a file that another process makes."""
+    end = time.monotonic() + MOST
+    while not condition.exists():
+        assert time.monotonic() < end, f"{condition} never came"
+        time.sleep(0.01)

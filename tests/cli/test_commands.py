@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 import typer
-from cli.project import Command
+from cli.project import Command, write_rows
 
 from agentfleet.cli.main import app
 
@@ -123,7 +124,8 @@ def examples() -> list[str]:
 
 def test_every_command_shows_examples() -> None:
     shown = {shlex.split(line)[1] for line in examples()}
-    assert shown == {"answer", "check", "doctor", "draw", "init", "models", "resume", "run", "runs", "show"}
+    alone = {"answer", "check", "doctor", "draw", "init", "resume", "run", "runs", "show"}
+    assert shown == alone | {"learn", "models"}
 
 
 ASKS = '''\
@@ -150,6 +152,33 @@ def asks(text: str) -> tuple[str, dict[str, str | float]]:
 '''
 
 
+TOPIC = '''\
+from typing import Literal
+
+from agentfleet import ask, classify
+
+
+@classify(tier="nano")
+def topic(text: str) -> Literal["warm", "cold"]:
+    """Is this warm or cold?"""
+    return ask(text)
+'''
+
+
+def write_topic(project: Path) -> None:
+    """A skill with examples enough for a head, and a file with more of them."""
+    folder = project / "skills" / "topic"
+    folder.mkdir(parents=True)
+    (folder / "skill.py").write_text(TOPIC)
+    dice = random.Random(1)
+    rows = []
+    for label, ending in (("warm", "fire"), ("cold", "ice")):
+        vocabulary = [f"{first}{second}{ending}" for first in "bdfgklmn" for second in "aeiou"]
+        rows += [{"inputs": {"text": " ".join(dice.sample(vocabulary, 6))}, "output": label} for _ in range(60)]
+    write_rows(folder / "examples.jsonl", *rows[::2])
+    write_rows(project / "corrected.jsonl", *rows[1::2])
+
+
 @pytest.mark.parametrize("line", examples())
 def test_the_examples_of_the_help_pages_run(
     line: str, project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +187,7 @@ def test_the_examples_of_the_help_pages_run(
     (project / "graphs" / "asks.py").write_text(ASKS)
     (project / "graphs" / "mine.py").write_text((project / "graphs" / "triage.py").read_text())
     (project / "mails.jsonl").write_text('{"mail": "now"}\n')
+    write_topic(project)
     if " init ." in line:
         (project / "agentfleet.toml").unlink()
     if " answer " in line:

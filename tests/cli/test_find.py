@@ -23,6 +23,33 @@ def test_a_module_on_the_projects_root(project: Path, command: Command) -> None:
     assert command("run", "own_module_of_find:triage", "-i", "mail=now").code == 0
 
 
+INNER_AND_OUTER = """\
+from agentfleet import each, graph, step
+
+
+@step
+def longer(a: str) -> str:
+    return a + "!"
+
+
+@graph
+def one(a: str) -> str:
+    return longer(a)
+
+
+@graph
+def all_of_them(many: list[str]) -> list[str]:
+    return each(one)(many)
+"""
+
+
+@pytest.mark.parametrize("name", ["file", "longer"])
+def test_a_file_means_its_outermost_graph_not_a_step_of_its_name(name: str, project: Path, command: Command) -> None:
+    (project / "graphs" / f"{name}.py").write_text(INNER_AND_OUTER)
+    (row,) = command("run", name, "-i", 'many=["a", "b"]', "--json").rows
+    assert (row["graph"], row["value"]) == ("all_of_them", ["a!", "b!"])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -64,13 +91,7 @@ def test_a_mistake_in_the_users_file_shows_the_users_line_and_no_frames(
     text, message = BROKEN[name]
     (project / "graphs" / "broken.py").write_text(text)
     done = command("run", "graphs/broken.py", "-i", "x=1")
-    assert done.code in (1, 2)
+    assert done.code == 2
     assert message in done.err
     assert "Traceback" not in done.err
     assert "importlib" not in done.err
-
-
-def test_debug_shows_the_whole_traceback(project: Path, command: Command) -> None:
-    (project / "graphs" / "broken.py").write_text(BROKEN["raises"][0])
-    with pytest.raises(KeyError):
-        command("--debug", "run", "graphs/broken.py", "-i", "x=1")

@@ -15,15 +15,49 @@ def test_rows_show_tier_and_outcome_and_the_end_sums_up(project: Path, command: 
     done = command("run", "triage", "--inputs", "in.jsonl")
     lines = done.out.splitlines()
     assert done.code == 0
-    assert "SmolLM2-135M" in lines[0]
-    assert "deliberately weak" in lines[0]
-    assert lines[2].split()[:2] == ["1", "done"]
-    assert lines[2].endswith("urgency code · ring code")
-    assert lines[3].split()[:2] == ["2", "waiting"]
-    assert lines[3].endswith("urgency waiting")
-    assert lines[4] == "accepted 1; waiting 1 (person 1); failed 0; rings 1"
-    assert lines[5] == "cost $0"
+    assert lines[1].split()[:2] == ["1", "done"]
+    assert lines[1].endswith("urgency code · ring code")
+    assert lines[2].split()[:2] == ["2", "waiting"]
+    assert lines[2].endswith("urgency waiting")
+    assert lines[3] == "accepted 1; waiting 1 (person 1); failed 0; rings 1"
+    assert lines[4] == "cost $0"
     assert "agentfleet answer" in done.out
+    assert "--frontier" not in done.out  # only a person may answer that
+
+
+SUMS_UP = '''\
+from agentfleet import ask, graph, summarise
+
+
+@summarise(tier="small", up_to="UP_TO")
+def gist(mail: str) -> str:
+    """One sentence."""
+    if "now" in mail:
+        return mail
+    return ask(mail)
+
+
+@graph
+def sums_up(mail: str) -> str:
+    return gist(mail)
+'''
+
+
+def test_the_weak_model_introduces_itself_where_it_may_be_asked(project: Path, command: Command) -> None:
+    (project / "graphs" / "sums_up.py").write_text(SUMS_UP.replace("UP_TO", "small"))
+    done = command("run", "sums_up", "-i", "mail=now")
+    assert "SmolLM2-135M" in done.out.splitlines()[0]
+    assert "deliberately weak" in done.out.splitlines()[0]
+    assert "SmolLM2" in command("run", "sums_up", "-i", "mail=now", "--json").err
+    assert "SmolLM2" not in command("run", "triage", "-i", "mail=now").out
+
+
+def test_a_model_is_offered_where_one_may_answer(project: Path, command: Command) -> None:
+    (project / "agentfleet.toml").write_text("embedded = false\n")
+    (project / "graphs" / "sums_up.py").write_text(SUMS_UP.replace("UP_TO", "person"))
+    done = command("run", "sums_up", "-i", "mail=later")
+    assert "gist waits (person)" in done.out
+    assert "agentfleet resume --frontier anthropic:MODEL" in done.out
 
 
 def test_gold_beside_the_inputs_is_compared(project: Path, command: Command) -> None:
@@ -56,12 +90,11 @@ def test_json_lines_carry_the_steps(project: Path, command: Command) -> None:
     assert {"value", "tier", "model", "outcome", "attempts"} <= set(first["steps"]["ring"])
     assert second["status"] == "waiting"
     assert second["waiting"][0]["path"] == "urgency"
-    assert "SmolLM2" in done.err
 
 
 BAD = {
     "not json": ("{", "in.jsonl:2: not valid JSON"),
-    "no object": ("[1]", "in.jsonl:2: a row is an object with mail"),
+    "no object": ("[1]", 'in.jsonl:2: a row is an object: {"mail": ...}'),
     "missing": ("{}", "in.jsonl:2: triage needs 'mail'"),
     "misspelt": ('{"mial": "x"}', "in.jsonl:2: triage has no input 'mial'; did you mean 'mail'?"),
     "wrong type": ('{"mail": 3}', "in.jsonl:2: triage: mail: Input should be a valid string"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cli.project import Command
 
 
@@ -18,7 +20,7 @@ def test_show_names_the_question_and_how_to_answer(command: Command) -> None:
     assert "waits: urgency (person)" in shown.out
     assert "When must somebody answer this?" in shown.out
     assert "some day" in shown.out
-    assert f"agentfleet answer {run} urgency JSON" in shown.out
+    assert f"agentfleet answer {run} urgency today --resume" in shown.out
     assert "ring step (only if needed) ← mail" in shown.out
     assert command("show", run, "--json").rows[0]["inputs"] == {"mail": "some day"}
 
@@ -85,3 +87,14 @@ def test_an_unknown_run_is_a_usage_error(command: Command) -> None:
         done = command(*arguments)
         assert done.code == 2
         assert "zzzz" in done.err
+
+
+def test_looking_makes_nothing_and_needs_no_fleet(project: Path, command: Command) -> None:
+    assert command("runs").out == "no runs yet: agentfleet run NAME\n"
+    assert command("show", "zzzz").code == 2
+    assert not (project / ".agentfleet").exists()
+    run = waiting_run(command)
+    (project / "agentfleet.toml").write_text("tires = 1\n")
+    assert command("runs", "--json").rows[0]["run_id"] == run
+    assert command("show", run).code == 0
+    assert command("resume").code == 2

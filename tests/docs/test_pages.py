@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of a page in one language."""
+    """The fenced blocks of a page of docs/ (or a path from there) in one language."""
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
@@ -126,6 +126,14 @@ def test_the_graph_of_the_guide_runs_on_the_embedded_model(project: Path, comman
     (row,) = command(*line, "--json").rows
     assert row["status"] in ("done", "waiting")
     assert set(row["steps"]) >= {"wish", "gist"}
+
+
+# -- README.md -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_support_desk_is_the_graph(command: Command) -> None:
+    (picture,) = blocks("../README.md", "mermaid")
+    assert picture.strip() == command("draw", "agentfleet.stock.graphs.support_desk:support_desk").out.strip()
 
 
 # -- llms.txt ----------------------------------------------------------------------------------------------------------

@@ -100,8 +100,8 @@ MISTAKES = {
         ["agentfleet.toml:12:", "'antropic' is no backend", "did you mean 'anthropic'?"],
     ),
     "not from a file": (
-        GOOD.replace('"anthropic"', '"transformers"'),
-        ["agentfleet.toml:12:", "llama_cpp, openai, anthropic", "not 'transformers' yet"],
+        GOOD.replace('"anthropic"', '"head"'),
+        ["agentfleet.toml:12:", "llama_cpp, transformers, openai, anthropic", "not 'head' yet"],
     ),
     "no name": (GOOD.replace('name = "qwen"\n', ""), ["agentfleet.toml:3:", "name", "is missing"]),
     "no model": (
@@ -261,3 +261,12 @@ def test_variables_that_look_like_secrets_are_known(monkeypatch: pytest.MonkeyPa
     found = known_secrets()
     assert "tok-0123456789" in found
     assert "capuchin-monkey" not in found
+
+
+def test_weights_for_transformers_are_a_path_where_one_is_there_and_a_hubs_name_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    entry = '[[models]]\nname = "{0}"\nbackend = "transformers"\nmodel = "{1}"\n'
+    text = entry.format("a", "own") + entry.format("b", "someone/model") + entry.format("c", "embedded")
+    models = load_fleet(written(tmp_path, text)).models
+    assert [m.model for m in models[-3:]] == [str(tmp_path / "own"), "someone/model", "embedded"]
+    assert {m.place for m in models[-3:]} == {"device"}

@@ -143,6 +143,69 @@ def test_each_is_looked_into() -> None:
 
 
 @step
+def both(one: str, other: str) -> str:
+    return one + other
+
+
+@graph
+def mixed(question: str, record: str) -> str:
+    return both(advice(question), redact(record))
+
+
+def test_each_input_of_a_subgraph_a_list_and_rounds_keeps_its_label() -> None:
+    @graph
+    def outer(question: Public, record: Secret) -> str:
+        return mixed(question, record)
+
+    @graph
+    def deeper(question: Public, record: Secret) -> str:
+        return outer(question, record)
+
+    @graph
+    def many(questions: Annotated[list[str], Label("public")], record: Secret) -> list[str]:
+        return each(mixed)(questions, record)
+
+    @graph
+    def rounds(question: Public, record: Secret) -> str:
+        return repeat(mixed, until=bool, at_most=3)(question, record)
+
+    for graph_ in (mixed, outer, deeper, many, rounds):
+        assert label_problems(graph_, sees) == [], graph_.name
+
+    @graph
+    def swapped(question: Public, record: Secret) -> str:
+        return outer(record, question)
+
+    assert [problem.split(" ")[0] for problem in label_problems(swapped, sees)] == ["outer/mixed/advice"]
+
+
+def test_a_default_in_the_code_is_public() -> None:
+    @graph
+    def asks_the_same(record: str, question: str = "What is usual?") -> str:
+        return both(advice(question), redact(record))
+
+    @graph
+    def outer(record: Secret) -> str:
+        return asks_the_same(record)
+
+    assert label_problems(outer, sees) == []
+
+
+def test_a_planner_releases_what_it_writes_not_what_its_plan_points_at() -> None:
+    @plan(tier="small", tools=[advice], releases="internal")
+    def releasing(record: str) -> Plan[str]:
+        """What to do."""
+        return ask(record)
+
+    @graph
+    def planned(record: Secret) -> str:
+        return releasing.carry_out(releasing(record))
+
+    (problem,) = label_problems(planned, sees)
+    assert problem.startswith("releasing.carry_out/advice (") and "restricted" in problem
+
+
+@step
 def grow(text: str, secret: Secret) -> str:
     return text + secret
 

@@ -231,3 +231,14 @@ def test_bad_options() -> None:
         gist.using(name="a/b")
     with pytest.raises(UsageError, match="attempts per rung"):
         gist.using(tries=0)
+
+
+def test_check_of_an_effect() -> None:
+    @step(effect=True)
+    def pay(amount: float) -> str:
+        return "paid"
+
+    with refused("pay is an effect, and a check of its value would come when it has happened."):
+
+        @pay.check
+        def late(value: str, amount: float) -> None: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import pytest
 
@@ -22,8 +21,8 @@ def test_a_batch_lands_whole_and_its_attempts_are_summed(ledger, a_run, node, at
 
 def test_nodes_keep_every_field(ledger, a_run, node):
     run = ledger.create(a_run(), "me", 60)
-    row = replace(node("n"), tier="small", outcome="valid", label='{"level":"public"}', cost=0.1, error='"e"')
-    row = replace(row, waiting='{"for":"a person"}', kind="classify", started=1.5, finished=2.5)
+    row = node("n")._replace(tier="small", outcome="valid", label='{"level":"public"}', cost=0.1, error='"e"')
+    row = row._replace(waiting='{"for":"a person"}', kind="classify", started=1.5, finished=2.5)
     ledger.commit(Batch(run.id, 1, (row,))).result()
     assert ledger.read(run.id).nodes == (row,)
 
@@ -123,8 +122,8 @@ def test_bad_batches_in_a_group_do_not_take_the_good_with_them(ledger, a_run, no
     ledger.commit(Batch(run.id, 1, (node("fixed", value="1"),))).result()
     batches = [Batch(run.id, 1, (node(f"n{i}"),), (attempt(f"n{i}", 0.125),)) for i in range(40)]
     batches[7] = Batch(run.id, 1, (node("fixed", value="2"),))
-    batches[21] = Batch(run.id, 1, (replace(node("n"), state="nonsense"),))
-    batches[22] = Batch(run.id, 1, (replace(node("n"), value=object()),))
+    batches[21] = Batch(run.id, 1, (node("n")._replace(state="nonsense"),))
+    batches[22] = Batch(run.id, 1, (node("n")._replace(value=object()),))
     batches[30] = Batch("nobody", 1, (node("n"),))
     futures = together(ledger, batches)
     failed = {i: future.exception() for i, future in enumerate(futures) if future.exception() is not None}

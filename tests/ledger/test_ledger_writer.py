@@ -183,3 +183,14 @@ def test_a_ticket_wakes_who_waits():
     ticket.settle("here", None)
     thread.join()
     assert found == ["here"]
+
+
+def test_what_a_callback_raises_stops_no_other():
+    def broken(_: object) -> None:
+        raise SystemExit
+
+    ticket, heard = Ticket(), list[object]()
+    ticket.add_done_callback(broken)
+    ticket.add_done_callback(heard.append)
+    ticket.settle(1, None)
+    assert heard == [ticket]

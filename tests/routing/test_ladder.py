@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from agentfleet.backends.backend import Completion
 from agentfleet.errors import CallTimeout, Refused, Unavailable
 from agentfleet.prompt import Block, Prompt
-from agentfleet.routing.ladder import Answer, Call, Judge, Rung, Stuck, Task, climb
+from agentfleet.routing.ladder import Answer, Call, Judge, May, Rung, Stuck, Task, climb
 from agentfleet.routing.outcome import REASK, Attempt, Outcome
 from agentfleet.schema import output_of
 
@@ -35,8 +36,10 @@ def reply(kind: str) -> Any:
     }[kind]
 
 
-def drive(task: Task, kinds: list[str]) -> tuple[Answer | Stuck, list[Call], list[Attempt]]:
-    """Play a script of replies; when it is used up everything is invalid."""
+def drive(
+    task: Task, kinds: list[str], barred: Collection[int] = ()
+) -> tuple[Answer | Stuck, list[Call], list[Attempt]]:
+    """Play a script of replies; when it is used up everything is invalid. `barred` rungs may not try."""
     steps, calls, seen, script = climb(task), [], [], iter(kinds)
     kind, send = "", None
     while True:
@@ -45,7 +48,9 @@ def drive(task: Task, kinds: list[str]) -> tuple[Answer | Stuck, list[Call], lis
         except StopIteration as stop:
             return stop.value, calls, seen
         send = None
-        if isinstance(wanted, Call):
+        if isinstance(wanted, May):
+            send = "label" if int(wanted.rung.model[-1]) in barred else ""
+        elif isinstance(wanted, Call):
             calls.append(wanted)
             kind = next(script, "invalid")
             send = reply(kind)
@@ -71,11 +76,8 @@ def task(rungs: int = 3, tries: int = 2, **more: Any) -> Task:
 def test_every_sequence_ends_within_its_caps(
     kinds: list[str], rungs: int, tries: int, cap: int, climbs: bool, barred: set[int]
 ) -> None:
-    def may(rung: Rung, prompt: Prompt) -> str:
-        return "label" if int(rung.model[-1]) in barred else ""
-
-    wanted = task(rungs, tries, max_attempts=cap, climb_on_refusal=climbs, may=may)
-    end, calls, seen = drive(wanted, kinds)
+    wanted = task(rungs, tries, max_attempts=cap, climb_on_refusal=climbs)
+    end, calls, seen = drive(wanted, kinds, barred)
     assert len(calls) <= cap
     assert list(end.attempts) == seen, "each attempt is yielded as it ends, and none is missing at the end"
     assert [a.number for a in seen] == list(range(1, len(seen) + 1))
@@ -141,4 +143,88 @@ def test_why_it_is_stuck(kinds: list[str], more: dict[str, Any], reason: str) ->
 
 def test_the_best_value_is_kept() -> None:
     end, _, _ = drive(task(1), ["rejected", "invalid"])
-    assert isinstance(end, Stuck) and end.has_best and end.best == "a"
+    assert isinstance(end, Stuck) and end.best == "a" and end.best_number == 1
+
+
+@given(
+    kinds=st.lists(st.sampled_from(REPLIES), max_size=12),
+    rungs=st.integers(1, 3),
+    cut=st.integers(0, 12),
+    cap=st.integers(1, 6),
+)
+def test_over_two_processes_the_caps_hold_and_the_account_is_whole(
+    kinds: list[str], rungs: int, cut: int, cap: int
+) -> None:
+    """Whatever an earlier process recorded: no call beyond the caps, no number twice, no settled rung asked again."""
+    _, _, seen = drive(task(rungs, max_attempts=cap), kinds)
+    prior = tuple(a for a in seen[:cut] if a.outcome is not Outcome.VALID)
+    end, calls, later = drive(task(rungs, max_attempts=cap, prior=prior), kinds[len(prior) :])
+    assert end.attempts == (*prior, *later)
+    assert [a.number for a in end.attempts] == list(range(1, len(end.attempts) + 1))
+    assert len(prior) + len(calls) <= cap
+    lasting = {"unavailable", "timeout", "skipped"}
+    for index in range(rungs):
+        before = [a for a in prior if a.model == f"model{index}" and a.outcome.value not in lasting]
+        now = [a for a in later if a.model == f"model{index}"]
+        assert len(before) + len([a for a in now if a.outcome.value not in lasting]) <= 2
+        if before and before[-1].outcome not in REASK:
+            assert not now, "a rung that was settled is not asked again"
+
+
+@given(st.lists(st.sampled_from(REPLIES), max_size=8))
+def test_the_best_value_is_that_of_a_parsed_attempt(kinds: list[str]) -> None:
+    end, _, _ = drive(task(), kinds)
+    if isinstance(end, Stuck):
+        parsed = [a.number for a in end.attempts if a.outcome in (Outcome.REJECTED, Outcome.UNSURE)]
+        assert end.best_number == (parsed[-1] if parsed else 0)
+        assert end.best == ("a" if parsed else None)
+
+
+def test_the_best_value_of_an_earlier_process_is_known() -> None:
+    _, _, seen = drive(task(1), ["rejected", "rejected"])
+    end, calls, _ = drive(task(1, prior=tuple(seen)), [])
+    assert isinstance(end, Stuck) and (end.best, end.best_number, calls) == ("a", 2, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"person": True}, "a person is asked by design (tier person)"),
+        ({"person": True, "empty": ("large",)}, "no model in tier large, so a person is asked"),
+        ({"empty": ("large", "frontier")}, "no model in tier large or frontier"),
+        ({}, "no model may be asked"),
+    ],
+)
+def test_a_ladder_without_rungs_says_why(more: dict[str, Any], why: str) -> None:
+    end, calls, seen = drive(task(0, **more), [])
+    assert isinstance(end, Stuck) and end.why == why and not calls and not seen
+
+
+SHARES = st.tuples(st.sampled_from("ab"), st.floats(0.5, 1.0), st.booleans())
+
+
+@given(st.lists(SHARES, min_size=1, max_size=4), st.floats(0.5, 1.0))
+def test_no_rung_is_believed_below_the_floor_whatever_stood_under_it(
+    shares: list[tuple[str, float, bool]], floor: float
+) -> None:
+    """The first share that reaches the floor is taken: a rung that is sure only beside an unsure one is not."""
+    rungs = tuple(Rung(f"t{i}", f"m{i}", 1) for i in range(len(shares)))
+    steps, send, asked = climb(Task(PROMPT, KIND, rungs, min_confidence=floor)), None, iter(shares)
+    while True:
+        try:
+            wanted = steps.send(send)
+        except StopIteration as stop:
+            end = stop.value
+            break
+        send = None
+        if isinstance(wanted, (May, Judge)):
+            send = ""
+        elif isinstance(wanted, Call):
+            text, share, calibrated = next(asked)
+            rest = {"a": "b", "b": "a"}[text]
+            send = Completion(f'"{text}"', "m", distribution={text: share, rest: 1 - share}, calibrated=calibrated)
+    sure = [i for i, (_, share, _) in enumerate(shares) if share >= floor]
+    if sure:
+        assert isinstance(end, Answer) and end.attempt.model == f"m{sure[0]}" and end.value == shares[sure[0]][0]
+    else:
+        assert isinstance(end, Stuck) and all(a.outcome is Outcome.UNSURE for a in end.attempts)

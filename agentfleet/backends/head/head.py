@@ -1,7 +1,7 @@
 """The backend for trained heads: one per skill, answers closed single questions in well under a millisecond.
 
 Trains at first use from the skill's own examples, and keeps the result in a cache folder under a key of those
-examples, the options and this code's version.
+examples, the options and the code. What `agentfleet learn head` put there for the same key goes first.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from agentfleet.backends.backend import Completion, Request
-from agentfleet.backends.head.features import GROUPS, terms
+from agentfleet.backends.head.store import key_of, load, save
 from agentfleet.errors import MissingExtra, ModelFileError, Unavailable
 from agentfleet.ids import fingerprint
 
 if TYPE_CHECKING:
-    from agentfleet.backends.head.fit import Trained
+    from agentfleet.backends.head.measure import Judged
+    from agentfleet.backends.head.trained import Trained
     from agentfleet.schema import Question
 
-VERSION = 1
-"""Raise it when features, training or calibration change: cached heads are then trained anew."""
 _LONG = 4_000
+
+Examples = Sequence[tuple[str, str]]
 
 
 class Head:
@@ -40,26 +39,40 @@ class Head:
         self.name = name
 
     @classmethod
-    def for_skill(
-        cls, skill: str, question: Question, examples: Sequence[tuple[str, str]], cache: Path | None = None
-    ) -> Head:
+    def for_skill(cls, skill: str, question: Question, examples: Examples, cache: Path | None = None) -> Head:
         """Load the head of these examples, (what the model would read, option text), or train and store it.
 
         A cached file that is damaged or was changed is replaced. A folder that cannot be written costs only the
         training next time. Raises MissingExtra when it must train without scikit-learn, and SchemaError when an
         option has too few examples.
         """
-        options = [option.text for option in question.options]
-        key = fingerprint("head", VERSION, dict(GROUPS), skill, options, [list(pair) for pair in examples])
-        path = cache / f"{re.sub(r'[^A-Za-z0-9_-]+', '-', skill)[:60]}-{key[:16]}" if cache is not None else None
-        trained = _cached(path, key)
+        key = key_of(skill, _texts(question), examples)
+        path = cache / f"{_file(skill)}-{key[:16]}" if cache is not None else None
+        trained = _cached(learnt_path(cache, skill), key) if cache is not None else None
+        trained = trained or (_cached(path, key) if path is not None else None)
         if trained is None:
             from agentfleet.backends.head.fit import train
 
-            trained = train(examples, options)
+            trained = train(examples, _texts(question))
             if path is not None:
-                _store(path, key, trained)
+                with contextlib.suppress(OSError, MissingExtra):
+                    save(path, key, trained)
         return cls(question, trained)
+
+    @classmethod
+    def learn(
+        cls, skill: str, question: Question, examples: Examples, more: Examples, cache: Path
+    ) -> tuple[Head, Judged]:
+        """Train on `examples` and `more`, store it where `for_skill` of the same `examples` looks first.
+
+        Also gives what the held-out folds said of each. Raises SchemaError for too few examples, MissingExtra, OSError.
+        """
+        from agentfleet.backends.head.fit import train_and_judge
+
+        trained, judged = train_and_judge([*examples, *more], _texts(question))
+        key = key_of(skill, _texts(question), examples)
+        save(learnt_path(cache, skill), key, trained, fingerprint([list(pair) for pair in more]))
+        return cls(question, trained), judged
 
     @property
     def measured(self) -> Mapping[str, Any]:
@@ -76,15 +89,13 @@ class Head:
         return 0
 
     def distribution(self, text: str) -> dict[str, float]:
-        """The calibrated probability of each option, by its text."""
-        from agentfleet.backends.head.fit import probabilities
-
-        columns, values = self.trained.features.row(terms(text))
-        scores = self.trained.bias.astype(np.float64)
-        if len(columns):
-            scores = scores + values @ self.trained.weights[columns]
-        shares = probabilities(scores, self.trained.temperature, self.trained.floor)
+        """The calibrated probability of each option, by its text; near even for a text unlike all examples."""
+        shares = self.trained.distribution(text)[0]
         return {option.text: float(share) for option, share in zip(self.question.options, shares, strict=True)}
+
+    def doubt(self, text: str) -> float:
+        """How far the text is doubted to be of the kind that the examples are, 0 to 1. Already in `distribution`."""
+        return self.trained.distribution(text)[1]
 
     async def complete(self, request: Request) -> Completion:
         """Answer. Raises Unavailable for anything but the closed single question that it was trained for."""
@@ -110,19 +121,23 @@ class Head:
         """Nothing to close."""
 
 
-def _cached(path: Path | None, key: str) -> Trained | None:
-    if path is None or not path.with_suffix(".json").exists():
-        return None
-    from agentfleet.backends.head.store import load
+def learnt_path(cache: Path, skill: str) -> Path:
+    """Where `agentfleet learn head` puts the head of a skill (without the endings)."""
+    return cache / f"{_file(skill)}-learnt"
 
+
+def _file(skill: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", skill)[:60]
+
+
+def _texts(question: Question) -> list[str]:
+    return [option.text for option in question.options]
+
+
+def _cached(path: Path, key: str) -> Trained | None:
+    if not (path.parent / f"{path.name}.json").exists():
+        return None
     try:
         return load(path, key)
     except (ModelFileError, MissingExtra):
         return None
-
-
-def _store(path: Path, key: str, trained: Trained) -> None:
-    from agentfleet.backends.head.store import save
-
-    with contextlib.suppress(OSError, MissingExtra):
-        save(path, key, trained)

@@ -8,143 +8,208 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeVar
 
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
+from agentfleet.backends.llama_cpp.cache import Cache, common
 from agentfleet.backends.llama_cpp.chat import Chat
-from agentfleet.backends.llama_cpp.decode import Cache, Free, Rule, Sampling
-from agentfleet.backends.llama_cpp.grammar import Grammars
+from agentfleet.backends.llama_cpp.decode import Free, Rule, Sampling, Writer, Written
+from agentfleet.backends.llama_cpp.fields import field_shares
+from agentfleet.backends.llama_cpp.grammar import Constraint, Grammars
 from agentfleet.backends.llama_cpp.native import Context, Weights
+from agentfleet.backends.llama_cpp.score import Asked
 from agentfleet.errors import BackendError
 from agentfleet.prompt import Block, Prompt
 from agentfleet.schema import Question
 
 SPARE: Final = 256
 """Tokens of cache beyond the context, for the options of a closed answer."""
-BASELINES: Final = 128
-"""Answers to an empty input that are kept."""
+REMEMBERED: Final = 128
+"""Skills of which the start of the prompt, the options' tokens and the answer to an empty input are kept."""
 
 Flag = Callable[[], bool]
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCompletion(Completion):
+    """A completion that says how sure the model was of each field.
+
+    `fields`: field → share of its value, for JSON, if the request's params have ``"field_shares": True``.
+    `distributions`: field → option → share, for several closed fields.
+    """
+
+    fields: Mapping[str, float] | None = None
+    distributions: Mapping[str, Mapping[str, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a plain decode gave: the text, why it ended, what it cost in tokens."""
+    """What a decode gave: the text, why it ended, what it cost in tokens; the share of each field of whole JSON."""
 
     text: str
     finish: Literal["stop", "length"]
     usage: Usage
+    fields: Mapping[str, float] | None = None
 
 
 class Answerer:
-    """The parts of one loaded model that only its owner thread may touch."""
+    """The parts of one loaded model that only its owner thread may touch. `prefixes`: bytes for starts of prompts."""
 
-    def __init__(self, weights: Weights, chat: Chat, name: str, context: int, threads: int) -> None:
+    def __init__(self, weights: Weights, chat: Chat, name: str, context: int, threads: int, prefixes: int = 0) -> None:
         self.weights = weights
         self.chat = chat
         self.name = name
         self.context = Context(weights, context + SPARE, threads)
-        self.cache = Cache(self.context)
+        self.cache = Cache(self.context, prefixes)
         self.grammars = Grammars(weights)
-        self._baselines: OrderedDict[tuple[Any, ...], tuple[float, ...]] = OrderedDict()
+        self._empty: OrderedDict[Hashable, list[int]] = OrderedDict()
+        self._asked: OrderedDict[Hashable, tuple[Asked, ...]] = OrderedDict()
+        self._baselines: OrderedDict[Hashable, list[tuple[float, ...]]] = OrderedDict()
 
     def answer(self, request: Request, prompt: Sequence[int], cancelled: Flag) -> Completion:
         """The completion of a request whose prompt is tokenized. Raises BackendError or Cancelled."""
         started = time.perf_counter()
+        pinned = self.pinned(request, prompt)
         if request.output.kind == "closed":
-            found = self._closed(request, prompt, cancelled)
+            found = self._closed(request, prompt, cancelled, pinned)
         else:
-            plain = request.output.kind == "text"
-            rule = Free(self.weights) if plain else self.grammars.of_schema(request.output.schema)
-            how = Sampling.of(request.temperature, request.params)
-            text = self.write(prompt, rule, request.max_tokens, how, cancelled)
-            found = Completion(text.text, self.name, text.finish, text.usage)
-            if not plain and text.finish == "stop":
-                decoding.whole_json(text.text)
+            found = self._written(request, prompt, cancelled, pinned)
         return replace(found, seconds=time.perf_counter() - started)
+
+    def _written(self, request: Request, prompt: Sequence[int], cancelled: Flag, pinned: int) -> Completion:
+        writer = self.writer(request)
+        decoding.decode(self.cache, prompt, writer, cancelled, pinned)
+        return self.completion(request, prompt, writer)
+
+    def writer(self, request: Request) -> Writer:
+        """What writes the answer to a request for text or JSON. Raises BackendError for a schema that cannot be held."""
+        plain = request.output.kind == "text"
+        rule = Free(self.weights) if plain else self.grammars.of_schema(request.output.schema)
+        how = Sampling.of(request.temperature, request.params)
+        return Writer(rule, request.max_tokens, how, self.context.scratch)
+
+    def completion(self, request: Request, prompt: Sequence[int], writer: Writer) -> Completion:
+        """What a writer that is over has written. Raises BackendError when its constraint was lost."""
+        text = self._text(prompt, writer)
+        if request.output.kind != "text" and text.finish == "stop":
+            decoding.whole_json(text.text)
+        return LocalCompletion(text.text, self.name, text.finish, text.usage, fields=text.fields)
 
     def write(self, prompt: Sequence[int], rule: Rule, limit: int, how: Sampling, cancelled: Flag) -> Text:
         """Decode under a rule."""
-        written = decoding.decode(self.cache, prompt, rule, limit, how, cancelled)
+        writer = Writer(rule, limit, how, self.context.scratch)
+        decoding.decode(self.cache, prompt, writer, cancelled)
+        return self._text(prompt, writer)
+
+    def _text(self, prompt: Sequence[int], writer: Writer) -> Text:
+        written = writer.written
         usage = Usage(len(prompt), len(written.tokens), written.cached)
         text = decoding.text_of(self.weights, written)
+        if writer.how.shares and isinstance(writer.rule, Constraint) and written.finish == "stop":
+            return Text(text, "stop", usage, self._shares(text, written))
         return Text(text, "stop" if written.finish == "stop" else "length", usage)
 
-    def _closed(self, request: Request, prompt: Sequence[int], cancelled: Flag) -> Completion:
+    def _shares(self, text: str, written: Written) -> Mapping[str, float] | None:
+        pieces = [self.weights.piece(token) for token in written.tokens]
+        try:
+            return field_shares(text, pieces, written.logs)
+        except ValueError:  # a grammar of another kind than JSON
+            return None
+
+    def pinned(self, request: Request, prompt: Sequence[int]) -> int:
+        """Tokens at the start of a prompt that are the same for every input of its skill."""
+        return common(self._start(request.prompt), prompt, len(prompt) - 1)
+
+    def _start(self, prompt: Prompt) -> list[int]:
+        """The tokens of a skill's prompt without anything to read; what it shares with others belongs to the skill."""
+        empty = without_input(prompt)
+        return _remembered(self._empty, empty, lambda: self.chat.tokens(empty.messages()))
+
+    def _closed(self, request: Request, prompt: Sequence[int], cancelled: Flag, pinned: int) -> Completion:
         questions = request.output.questions
         if not questions:
             raise BackendError(f"{request.skill or 'a closed answer'} has no questions")
-        if len(questions) > 1 or questions[0].name:
-            return self._several(questions, prompt, cancelled)
-        tokens = [self.weights.tokens(option.text, special=False) for option in questions[0].options]
-        options = scoring.close(tokens)
-        empty = self._baseline(request.prompt, options, cancelled)
-        scores = scoring.score(self.cache, prompt, options, cancelled)
-        chances = scoring.shares(scores.logs, empty)
-        best = _best(chances)
-        return Completion(
-            json.dumps(questions[0].options[best].value),
+        asked = _remembered(self._asked, questions, lambda: self._tokenized(questions))
+        empty = self._baseline(request.prompt, questions, asked, cancelled, pinned)
+        scores = scoring.score(self.cache, prompt, asked, cancelled, pinned)
+        shares = [scoring.shares(s.logs, base) for s, base in zip(scores, empty, strict=True)]
+        best = [question.options[_best(share)] for question, share in zip(questions, shares, strict=True)]
+        named = {q.name: _named(q, share) for q, share in zip(questions, shares, strict=True)}
+        single = len(questions) == 1 and not questions[0].name
+        value = best[0].value if single else {q.name: o.value for q, o in zip(questions, best, strict=True)}
+        return LocalCompletion(
+            json.dumps(value),
             self.name,
-            usage=Usage(len(prompt), 0, scores.cached),
-            distribution=_named(questions[0], chances),
-            option_mass=scores.mass,
+            usage=Usage(len(prompt), 0, scores[0].cached),
+            distribution=named[""] if single else _least(named),
+            option_mass=min(score.mass for score in scores),
+            distributions=None if single else named,
         )
 
-    def _baseline(self, prompt: Prompt, options: Sequence[Sequence[int]], cancelled: Flag) -> tuple[float, ...]:
+    def _tokenized(self, questions: Sequence[Question]) -> tuple[Asked, ...]:
+        """A single answer is the option's bare text; a field stands as in the JSON object that examples show."""
+        if len(questions) == 1 and not questions[0].name:
+            texts = [option.text for option in questions[0].options]
+            return (Asked((), scoring.close([self.weights.tokens(text, special=False) for text in texts])),)
+        last = questions[-1]
+        return tuple(self._field(question, "}" if question is last else ",") for question in questions)
+
+    def _field(self, question: Question, end: str) -> Asked:
+        start = f"{{{json.dumps(question.name)}:"
+        values = [json.dumps(option.value, ensure_ascii=False) for option in question.options]
+        rows = [self.weights.tokens(f"{start}{value}{end}", special=False) for value in values]
+        shared = min(common(rows[0], row, min(len(rows[0]), len(row)) - 1) for row in rows)
+        return Asked(rows[0][:shared], scoring.close([_told_apart(row[shared:], rows, shared) for row in rows]))
+
+    def _baseline(
+        self, prompt: Prompt, questions: Hashable, asked: Sequence[Asked], cancelled: Flag, pinned: int
+    ) -> list[tuple[float, ...]]:
         """How the model scores the options when the input is empty: what it prefers before it has read anything."""
-        empty = replace(prompt, blocks=tuple(Block(block.name, "") for block in prompt.blocks), notes=())
-        tokens = self.chat.tokens(empty.messages())
-        key = (tuple(tokens), tuple(map(tuple, options)))
-        found = self._baselines.get(key)
-        if found is None:
-            found = self._baselines[key] = scoring.score(self.cache, tokens, options, cancelled).logs
-            if len(self._baselines) > BASELINES:
-                self._baselines.popitem(last=False)
-        self._baselines.move_to_end(key)
-        return found
 
-    def _several(self, questions: Sequence[Question], prompt: Sequence[int], cancelled: Flag) -> Completion:
-        """Several closed fields, one after the other, as the members of the JSON object that examples show.
+        def scored() -> list[tuple[float, ...]]:
+            found = scoring.score(self.cache, self._start(prompt), asked, cancelled, pinned)
+            return [scores.logs for scores in found]
 
-        The distribution is that of the least certain field, so that its maximum is the certainty of the whole.
-        """
-        written = "{"
-        answers: dict[str, Any] = {}
-        least: dict[str, float] = {}
-        mass = 1.0
-        cached = None
-        for number, question in enumerate(questions):
-            written += f"{json.dumps(question.name)}:"
-            close = "}" if number == len(questions) - 1 else ","
-            texts = [written + json.dumps(option.value, ensure_ascii=False) + close for option in question.options]
-            rows = [self.weights.tokens(text, special=False) for text in texts]
-            shared = decoding.common(min(rows, key=len), _meet(rows), min(map(len, rows)) - 1)
-            options = scoring.close([row[shared:] for row in rows])
-            scores = scoring.score(self.cache, [*prompt, *rows[0][:shared]], options, cancelled)
-            chances = scoring.shares(scores.logs)
-            best = _best(chances)
-            answers[question.name], written = question.options[best].value, texts[best]
-            cached = scores.cached if cached is None else cached
-            mass = min(mass, scores.mass)
-            if not least or max(chances) < max(least.values()):
-                least = {f"{question.name}: {text}": p for text, p in _named(question, chances).items()}
-        usage = Usage(len(prompt), 0, min(cached or 0, len(prompt)))
-        return Completion(json.dumps(answers), self.name, usage=usage, distribution=least, option_mass=mass)
+        return _remembered(self._baselines, (without_input(prompt), questions), scored)
 
     def free(self) -> None:
         """Give the memory of the context back."""
         self.context.free()
 
 
-def _meet(rows: Sequence[Sequence[int]]) -> list[int]:
-    """The tokens with which all rows begin."""
-    shortest = min(rows, key=len)
-    size = min(decoding.common(shortest, row, len(shortest)) for row in rows)
-    return list(shortest[:size])
+def without_input(prompt: Prompt) -> Prompt:
+    """The same prompt with nothing to read in it."""
+    return replace(prompt, blocks=tuple(Block(block.name, "") for block in prompt.blocks), notes=())
+
+
+def _remembered(kept: OrderedDict[Hashable, V], key: Hashable, make: Callable[[], V]) -> V:
+    """The value of a key, made once and forgotten when `REMEMBERED` others were used since."""
+    found = kept.get(key)
+    if found is None:
+        found = kept[key] = make()
+        if len(kept) > REMEMBERED:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return found
+
+
+def _told_apart(option: list[int], rows: Sequence[Sequence[int]], shared: int) -> list[int]:
+    """As many of an option's tokens as tell it from the others: what follows them is certain, or nearly so."""
+    for size in range(1, len(option)):
+        if sum(list(row[shared : shared + size]) == option[:size] for row in rows) == 1:
+            return option[:size]
+    return option
+
+
+def _least(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
+    name = min(named, key=lambda field: max(named[field].values()))
+    return {f"{name}: {text}": share for text, share in named[name].items()}
 
 
 def _best(chances: Sequence[float]) -> int:

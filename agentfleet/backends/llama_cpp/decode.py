@@ -8,20 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from agentfleet.backends.llama_cpp.cache import Cache
 from agentfleet.backends.llama_cpp.grammar import Constraint
-from agentfleet.backends.llama_cpp.native import Context, Entry, Logits, Weights
+from agentfleet.backends.llama_cpp.native import Logits, Weights
+from agentfleet.backends.llama_cpp.score import total
 from agentfleet.errors import BackendError
-
-CHUNK: Final = 128
-"""Tokens of a prompt between two looks at the cancel flag."""
-
-
-class Cancelled(Exception):
-    """Nobody waits for this answer any more. Never leaves this package."""
 
 
 class Free:
@@ -49,102 +44,102 @@ Rule: TypeAlias = Free | Constraint
 """What may come next. Only plain text is decoded under `Free`."""
 
 
-class Cache:
-    """What sequence 0 of a context holds, so that the next prompt pays only for what is new."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.held: list[int] = []
-
-    def keep(self, prompt: Sequence[int]) -> int:
-        """Forget all but the longest common start with `prompt` (never all of it); how many tokens that is."""
-        shared = common(self.held, prompt, len(prompt) - 1)
-        if shared == 0 or not self.context.cut(0, shared):
-            self.reset()  # some kinds of model cannot forget a part
-            return 0
-        del self.held[shared:]
-        return shared
-
-    def feed(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> Logits:
-        """Evaluate tokens after what is held; the logits after the last one (a view until the next call)."""
-        for start in range(0, len(tokens), CHUNK):
-            if cancelled():
-                raise Cancelled
-            chunk = tokens[start : start + CHUNK]
-            last = start + len(chunk) == len(tokens)
-            self.evaluate(
-                [
-                    Entry(token, len(self.held) + i, wanted=last and i == len(chunk) - 1)
-                    for i, token in enumerate(chunk)
-                ],
-                chunk,
-            )
-        return self.context.logits((len(tokens) - 1) % CHUNK)
-
-    def evaluate(self, entries: Sequence[Entry], held: Sequence[int]) -> None:
-        """One evaluation after which sequence 0 holds `held` more."""
-        try:
-            self.context.evaluate(entries)
-        except BackendError:
-            self.held.clear()  # the context is empty now
-            raise
-        self.held += held
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.context.clear()
-        self.held.clear()
-
-
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a token is chosen. Temperature 0: always the likeliest. `seed` None: another one each time."""
+    """How a token is chosen. Temperature 0: always the likeliest. `seed` None: another one each time.
+
+    `shares`: also note how probable each token was, which costs about 0.1 ms a token.
+    """
 
     temperature: float = 0.0
     seed: int | None = None
     top_p: float = 1.0
     top_k: int = 0
+    shares: bool = False
 
     @classmethod
     def of(cls, temperature: float, params: Mapping[str, Any]) -> Sampling:
-        """From a request's temperature and parameters (seed, top_p, top_k)."""
+        """From a request's temperature and parameters (seed, top_p, top_k, field_shares)."""
         seed = params.get("seed")
         top_p, top_k = float(params.get("top_p") or 1.0), int(params.get("top_k") or 0)
-        return cls(temperature, None if seed is None else int(seed), top_p, top_k)
+        shares = params.get("field_shares") is True
+        return cls(temperature, None if seed is None else int(seed), top_p, top_k, shares)
 
 
 @dataclass(slots=True)
 class Written:
-    """What a decode gave. `finish` is length when the answer was cut off. `cached`: prompt tokens not evaluated."""
+    """What a decode gave. `finish` is length when the answer was cut off. `cached`: prompt tokens not evaluated.
+
+    `logs`: of each token the logarithm of its probability, if asked for; 0 for those that the grammar forced.
+    `sampled`: how many were not forced.
+    """
 
     tokens: list[int] = field(default_factory=list)
+    logs: list[float] = field(default_factory=list)
     finish: str = "length"
     cached: int = 0
+    sampled: int = 0
+
+
+class Writer:
+    """One answer while it is written. Raises BackendError when there is no rule, or when it is broken or lost.
+
+    `limit`: tokens at most. `scratch`: see `score.total`.
+    """
+
+    def __init__(self, rule: Rule, limit: int, how: Sampling, scratch: Logits | None = None) -> None:
+        if not isinstance(rule, (Free, Constraint)):
+            raise BackendError(f"the constraint of this answer is missing ({rule!r}): refusing to decode without one")
+        self.rule = rule
+        self.limit = limit
+        self.how = how
+        self.written = Written()
+        self.over = False
+        self._scratch = scratch
+        self._pick = _picker(rule, how)
+
+    def forced(self) -> list[int]:
+        """Write what must come next, and say what of it is to be evaluated. Afterwards it may be `over`."""
+        rule, written = self.rule, self.written
+        forced = rule.forced()
+        if forced:
+            room = self.limit - len(written.tokens)
+            written.tokens += forced[:room]
+            written.logs += [0.0] * min(room, len(forced))
+            if len(forced) > room:  # the rule took all of it, but there is no room to write it
+                self.over = True
+                return forced
+        if rule.done or len(written.tokens) >= self.limit:
+            self.over = True
+            written.finish = "stop" if rule.done else "length"
+            if rule.done and not rule.complete:
+                raise BackendError("the grammar came to its end before the answer was whole")
+        return forced
+
+    def choose(self, logits: Logits) -> int:
+        """Write the next token."""
+        token = self._pick(logits)
+        if self.how.shares:
+            self.written.logs.append(float(logits[token]) - total(logits, self._scratch))
+        self.rule.take(token)
+        self.written.tokens.append(token)
+        self.written.sampled += 1
+        return token
 
 
 def decode(
-    cache: Cache, prompt: Sequence[int], rule: Rule, limit: int, how: Sampling, cancelled: Callable[[], bool]
+    cache: Cache, prompt: Sequence[int], writer: Writer, cancelled: Callable[[], bool], pinned: int = 0
 ) -> Written:
-    """Write up to `limit` tokens after a prompt. Raises Cancelled, or BackendError when the rule is broken or lost."""
-    if not isinstance(rule, (Free, Constraint)):
-        raise BackendError(f"the constraint of this answer is missing ({rule!r}): refusing to decode without one")
-    written = Written(cached=cache.keep(prompt))
-    pick = _picker(rule, how)
-    pending = list(prompt[written.cached :])
-    while True:
-        forced = rule.forced()[: limit - len(written.tokens)]
-        written.tokens += forced
-        pending += forced
-        if rule.done or len(written.tokens) >= limit:
-            break
-        token = pick(cache.feed(pending, cancelled))
-        rule.take(token)
-        written.tokens.append(token)
-        pending = [token]
-    written.finish = "stop" if rule.done else "length"
-    if rule.done and not rule.complete:
-        raise BackendError("the grammar came to its end before the answer was whole")
-    return written
+    """Write an answer after a prompt. Raises Cancelled or BackendError.
+
+    `pinned`: tokens at the start of the prompt that all prompts of its skill share.
+    """
+    writer.written.cached = cache.keep(prompt, pinned)
+    pending = [*prompt[writer.written.cached :], *writer.forced()]
+    while not writer.over:
+        token = writer.choose(cache.feed(pending, cancelled))
+        pending = [token, *writer.forced()]
+    return writer.written
 
 
 def _picker(rule: Rule, how: Sampling) -> Callable[[Logits], int]:
@@ -171,15 +166,6 @@ def _drawn(logits: Logits, how: Sampling, random: np.random.Generator) -> int:
         kept = int(np.searchsorted(np.cumsum(weights), how.top_p)) + 1
         order, weights = order[:kept], weights[:kept] / weights[:kept].sum()
     return int(order[random.choice(len(order), p=weights)])
-
-
-def common(left: Sequence[int], right: Sequence[int], limit: int) -> int:
-    """Length of the common start, at most `limit`."""
-    limit = min(limit, len(left), len(right))
-    for index in range(limit):
-        if left[index] != right[index]:
-            return index
-    return max(limit, 0)
 
 
 def text_of(weights: Weights, written: Written) -> str:

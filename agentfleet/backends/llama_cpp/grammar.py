@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
@@ -15,7 +15,15 @@ from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.errors import BackendError
 
 KEPT: Final = 256
-"""Compiled grammars kept per model."""
+"""Compiled grammars kept per model (about 60 kB each)."""
+DEEPEST: Final = 100
+"""Levels of brackets in a schema."""
+LARGEST: Final = 10_000
+"""Values in a schema: one of that size takes a second or two to compile."""
+LEXER_FUEL: Final = 1_000_000
+GRAMMAR_SYMBOLS: Final = 500_000
+LEXER_STATES: Final = 100_000
+"""Bounds of llguidance: work to build the lexer, size of the grammar, states (some 2 kB each) while decoding."""
 
 _COMPACT: Final = {"whitespace_flexible": False}
 
@@ -27,11 +35,18 @@ class Grammars:
         self._llguidance = library("llguidance")
         self._weights = weights
         self._tokenizer: Any = None
+        self._limits = self._llguidance.LLParserLimits(
+            initial_lexer_fuel=LEXER_FUEL,
+            max_grammar_size=GRAMMAR_SYMBOLS,
+            max_lexer_states=LEXER_STATES,
+            verbose_errors=False,
+        )
         self._compiled: OrderedDict[str, Any] = OrderedDict()
         self._schemas: OrderedDict[str, str] = OrderedDict()
 
     def of_schema(self, schema: Mapping[str, Any]) -> Constraint:
         """A fresh constraint for a JSON Schema. Raises BackendError when it is none, or none that can be held to."""
+        check_size(schema)
         text = json.dumps(schema)
         spec = self._schemas.get(text)
         if spec is None:
@@ -54,9 +69,11 @@ class Grammars:
     def _compile(self, spec: str) -> Any:
         if self._tokenizer is None:  # ~150 ms, so only where a grammar is used; keeps a pointer into the weights
             self._tokenizer = self._weights.grammar_tokenizer()
-        matcher = self._llguidance.LLMatcher(self._tokenizer, spec)
+        matcher = self._llguidance.LLMatcher(self._tokenizer, spec, log_level=0, limits=self._limits)
+        if not matcher.is_error() and _is_barren(matcher.deep_copy()):
+            raise BackendError("no answer at all fits this schema: does it refer to nothing but itself?")
         if matcher.is_error():
-            raise BackendError(f"llguidance cannot hold a model to this schema: {matcher.get_error()}")
+            raise BackendError(f"llguidance cannot hold a model to this schema: {_first_line(matcher.get_error())}")
         return matcher
 
 
@@ -123,6 +140,36 @@ def grammar_of(output_type: Any) -> str:
     return str(llguidance.grammar_from("regex", dsl.to_regex(term)))
 
 
+def _is_barren(matcher: Any) -> bool:
+    """Does it come to its end before anything was written?"""
+    if not matcher.compute_ff_tokens():
+        matcher.compute_bitmask()
+    return bool(matcher.is_stopped())
+
+
+def check_size(schema: Any) -> None:
+    """Raises BackendError for a schema that is too deep or too large to be compiled in a bounded time."""
+    parts, level = 1, [schema]
+    for _ in range(DEEPEST):
+        level = [part for whole in level for part in _parts(whole)]
+        parts += len(level)
+        if not level:
+            return
+        if parts > LARGEST:
+            raise BackendError(f"the schema has more than {LARGEST} values, which a model cannot be held to: split it")
+    raise BackendError(f"the schema nests more than {DEEPEST} levels, which a model cannot be held to: flatten it")
+
+
+def _parts(whole: Any) -> Iterable[Any]:
+    if isinstance(whole, Mapping):
+        return whole.values()
+    return whole if isinstance(whole, (list, tuple)) else ()
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
 def _grammar_of_text(schema: str) -> str:
     term = library("outlines.types").JsonSchema
     invalid = library("jsonschema").SchemaError
@@ -130,10 +177,8 @@ def _grammar_of_text(schema: str) -> str:
         spec = grammar_of(term(bound_numbers(json.loads(schema))))
         unfit = library("llguidance").LLMatcher.validate_grammar(spec)
         return grammar_of(term(schema)) if unfit else spec
-    except (invalid, ValueError) as error:
-        raise BackendError(
-            f"this is no JSON Schema that a model can be held to: {str(error).splitlines()[0]}"
-        ) from error
+    except (invalid, ValueError, RecursionError) as error:
+        raise BackendError(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
 
 
 def compact(spec: str) -> str:

@@ -23,6 +23,8 @@ SEQUENCES: Final = 64
 """Sequences that may share the cache: the prompt and 63 continuations."""
 
 Logits = NDArray[np.float32]
+State = NDArray[np.uint8]
+"""A saved sequence, as llama.cpp writes it."""
 
 _silenced: list[Any] = []
 
@@ -167,23 +169,45 @@ class Context:
             )
         self.memory = self.lib.llama_get_memory(self.pointer)
         self._arrays = _Arrays(self.lib, self.sequences)
+        self._logits = self.lib.llama_cpp._lib["llama_get_logits_ith"]  # a copy of its own, which gives an address
+        self._logits.argtypes, self._logits.restype = [ctypes.c_void_p, ctypes.c_int32], ctypes.c_void_p
+        self._views: dict[int, Logits] = {}
+        self.scratch: Logits = np.empty(weights.size, np.float32)
 
     def evaluate(self, entries: Sequence[Entry]) -> None:
         """One evaluation. Raises BackendError, and then the cache is empty."""
-        if not 0 < len(entries) <= BATCH:
-            raise BackendError(f"{len(entries)} tokens in one evaluation; 1 to {BATCH} are possible")
-        code = self.lib.llama_decode(self.pointer, self._arrays.batch(entries))
+        _check_size(len(entries))
+        self._decode(self._arrays.batch(entries))
+
+    def extend(self, tokens: Sequence[int], position: int, wanted: bool) -> None:
+        """`evaluate` for tokens of sequence 0 alone, with logits after the last one if they are wanted."""
+        _check_size(len(tokens))
+        self._decode(self._arrays.line(tokens, position, wanted))
+
+    def _decode(self, batch: Any) -> None:
+        code = self.lib.llama_decode(self.pointer, batch)
         if code != 0:
             self.clear()
             reason = "the context is full" if code == 1 else f"code {code}"
-            raise BackendError(f"llama.cpp could not evaluate {len(entries)} tokens: {reason}")
+            raise BackendError(f"llama.cpp could not evaluate {batch.n_tokens} tokens: {reason}")
 
     def logits(self, row: int) -> Logits:
         """Logits after entry `row` of the last evaluation. A view: the next evaluation overwrites it."""
-        found = self.lib.llama_get_logits_ith(self.pointer, row)
-        if not found:
+        address = self._logits(self.pointer, row)
+        view = self._views.get(address)
+        if view is None:
+            view = self._view(address, row)
+        return view
+
+    def _view(self, address: int | None, row: int) -> Logits:
+        """The same few addresses come again and again; to make an array of one is not cheap."""
+        if not address:
             raise BackendError(f"no logits were asked for at row {row}")
-        return np.ctypeslib.as_array(found, (self.weights.size,))
+        if len(self._views) > BATCH:
+            self._views.clear()
+        size = self.weights.size
+        self._views[address] = np.frombuffer(memoryview((ctypes.c_float * size).from_address(address)), np.float32)
+        return self._views[address]
 
     def cut(self, sequence: int, start: int) -> bool:
         """Forget a sequence from position `start` on; False when this kind of model cannot forget a part."""
@@ -192,6 +216,17 @@ class Context:
     def share(self, sequence: int, end: int) -> None:
         """Let `sequence` see what sequence 0 holds up to position `end`. Copies nothing."""
         self.lib.llama_memory_seq_cp(self.memory, 0, sequence, 0, end)
+
+    def save(self) -> State:
+        """A copy of what sequence 0 holds."""
+        size = int(self.lib.llama_state_seq_get_size(self.pointer, 0))
+        state = np.empty(size, np.uint8)
+        written = int(self.lib.llama_state_seq_get_data(self.pointer, _bytes(state), size, 0))
+        return state[:written]
+
+    def restore(self, state: State) -> bool:
+        """Put a saved copy into sequence 0 of the same, empty context; False when it did not fit."""
+        return bool(self.lib.llama_state_seq_set_data(self.pointer, _bytes(state), state.nbytes, 0))
 
     def clear(self) -> None:
         """Forget everything."""
@@ -202,6 +237,17 @@ class Context:
         if self.pointer:
             self.lib.llama_free(self.pointer)
             self.pointer = None
+            self._views.clear()
+
+
+def _check_size(tokens: int) -> None:
+    """A batch larger than the context was made for would abort the process."""
+    if not 0 < tokens <= BATCH:
+        raise BackendError(f"{tokens} tokens in one evaluation; 1 to {BATCH} are possible")
+
+
+def _bytes(state: State) -> Any:
+    return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Arrays:
@@ -233,5 +279,17 @@ class _Arrays:
         self.count[:size] = [len(e.sequences) for e in entries]
         for index, entry in enumerate(entries):
             self.rows[index, : len(entry.sequences)] = entry.sequences
+        self.native.n_tokens = size
+        return self.native
+
+    def line(self, tokens: Sequence[int], position: int, wanted: bool) -> Any:
+        """Tokens of sequence 0, one after the other."""
+        size = len(tokens)
+        self.token[:size] = tokens
+        self.position[:size] = range(position, position + size)
+        self.wanted[:size] = 0
+        self.wanted[size - 1] = wanted
+        self.count[:size] = 1
+        self.rows[:size, 0] = 0
         self.native.n_tokens = size
         return self.native

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from agentfleet.backends.backend import Request
-from agentfleet.backends.head import fit
+from agentfleet.backends.head import fit, store, vectors
 from agentfleet.backends.head.head import Head
-from agentfleet.backends.head.store import load
+from agentfleet.backends.head.store import load, save
 from agentfleet.errors import ModelFileError, SchemaError, Unavailable
 from agentfleet.prompt import Block, Prompt
 from agentfleet.schema import output_of
@@ -56,8 +56,14 @@ def test_unsure_of_what_it_never_saw(head: Head) -> None:
 
 
 def test_long_text_is_read_whole(head: Head) -> None:
-    found = asyncio.run(head.complete(request("lorem " * 2000 + "snow frost ice glacier " * 300)))
+    found = asyncio.run(head.complete(request("the and " * 1500 + "snow frost ice glacier " * 300)))
     assert json.loads(found.text) == "cold"
+
+
+def test_what_is_wholly_doubted_still_has_a_likeliest_option(head: Head) -> None:
+    found = head.distribution("lorem " * 2000 + "snow frost ice glacier " * 300)
+    assert head.doubt("lorem " * 2000 + "snow frost ice glacier " * 300) == 1.0
+    assert 0.5 < max(found.values()) < 0.6
 
 
 def test_other_questions_are_refused(head: Head) -> None:
@@ -110,7 +116,8 @@ def test_other_examples_are_another_head(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "harm", ["cut numbers", "changed numbers", "changed json", "no json", "empty", "foreign key", "gone"]
+    "harm",
+    ["changed numbers", "changed json", "no json", "empty", "foreign key", "other format", "gone", "json of another"],
 )
 def test_damaged_cache_is_refused_and_trained_anew(tmp_path: Path, harm: str) -> None:
     first = Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
@@ -119,9 +126,7 @@ def test_damaged_cache_is_refused_and_trained_anew(tmp_path: Path, harm: str) ->
     about = json.loads(path.read_text())
     key = about["key"]
     blob = numbers.read_bytes()
-    if harm == "cut numbers":
-        numbers.write_bytes(blob[:100])
-    elif harm == "changed numbers":
+    if harm == "changed numbers":
         numbers.write_bytes(blob[:-4] + b"\x00\x00\x80\x7f")
     elif harm == "changed json":
         path.write_text(json.dumps({**about, "temperature": 0.01}))
@@ -131,6 +136,11 @@ def test_damaged_cache_is_refused_and_trained_anew(tmp_path: Path, harm: str) ->
         path.write_text("[]")
     elif harm == "foreign key":
         path.write_text(json.dumps({**about, "key": "0" * 32}))
+    elif harm == "other format":
+        path.write_text(json.dumps({**about, "format": 1}))
+    elif harm == "json of another":  # a writer that was stopped between the two files
+        Head.for_skill("colour", QUESTION, EXAMPLES[1:], tmp_path / "other")
+        numbers.write_bytes(next((tmp_path / "other").glob("*.safetensors")).read_bytes())
     else:
         numbers.unlink()
     with pytest.raises(ModelFileError, match="Delete it"):
@@ -138,6 +148,47 @@ def test_damaged_cache_is_refused_and_trained_anew(tmp_path: Path, harm: str) ->
     again = Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
     assert again.distribution("the snow") == pytest.approx(first.distribution("the snow"), abs=1e-4)
     assert numbers.read_bytes() == blob
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path, suffix: str, head: Head) -> None:
+    save(tmp_path / "colour", "key", head.trained)
+    path = tmp_path / f"colour{suffix}"
+    whole = path.read_bytes()
+    for length in [0, 1, 7, 8, 9, *range(10, len(whole), max(1, len(whole) // 40)), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelFileError, match="Delete it"):
+            load(tmp_path / "colour", "key")
+    path.write_bytes(whole)
+    assert load(tmp_path / "colour", "key").measured == head.measured
+
+
+def test_other_code_is_another_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
+    monkeypatch.setattr(store, "code", lambda: "another version of the source")
+    Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 2
+
+
+def test_a_learnt_head_goes_first_until_the_examples_change(tmp_path: Path) -> None:
+    more = [(f"{word} lava", "warm") for word in COLD]
+    learnt, judged = Head.learn("colour", QUESTION, EXAMPLES, more, tmp_path)
+    assert len(judged.labels) == len(EXAMPLES) + len(more)
+    used = Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
+    assert used.measured == learnt.measured
+    assert Head.for_skill("colour", QUESTION, EXAMPLES[1:], tmp_path).measured["examples"] == len(EXAMPLES) - 1
+    (tmp_path / "colour-learnt.safetensors").write_bytes(b"cut")
+    assert Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path).measured["examples"] == len(EXAMPLES)
+
+
+def test_without_vectors_words_must_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "installed", lambda: "")
+    plain = Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path)
+    assert plain.trained.vectors == "" and not len(plain.trained.space.middle)
+    assert Head.for_skill("colour", QUESTION, EXAMPLES, tmp_path).distribution("the snow") == plain.distribution(
+        "the snow"
+    )
+    assert plain.distribution("the snow and the frost")["cold"] > 0.8
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Ask = Callable[..., Completion]
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[LlamaCpp]:
-    backend = LlamaCpp(embedded_path(), "smol", context=2048)
+    backend = LlamaCpp(embedded_path(), "smol", context=2048, threads=1)
     yield backend
     backend.shut()
 

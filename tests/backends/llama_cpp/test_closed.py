@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from agentfleet.backends.backend import Completion
 from agentfleet.backends.llama_cpp import LlamaCpp
-from agentfleet.backends.llama_cpp.answer import Answerer
-from agentfleet.backends.llama_cpp.score import END, close, score, shares
+from agentfleet.backends.llama_cpp.answer import Answerer, LocalCompletion
+from agentfleet.backends.llama_cpp.score import END, Asked, close, score, shares
 from agentfleet.prompt import Message
 
 Ask = Callable[..., Completion]
+NOISE = 0.6
+"""What its place in the cache moves a sum of log probabilities by, at most; another question moves it by 3 to 5."""
 MAIL = "I would like my money back for the broken kettle."
 
 
@@ -83,7 +85,7 @@ def test_several_questions_at_once(ask: Ask) -> None:
 
 def _scores(engine: LlamaCpp, options: Sequence[Sequence[int]], text: str = MAIL) -> list[float]:
     def work(model: Answerer, prompt: list[int], cancelled: Callable[[], bool]) -> list[float]:
-        return list(score(model.cache, prompt, options, cancelled).logs)
+        return list(score(model.cache, prompt, [Asked((), options)], cancelled)[0].logs)
 
     found: list[float] = engine.call([Message("user", text)], 1, work)
     return found
@@ -122,3 +124,53 @@ def test_the_shares_of_all_endings_make_one(engine: LlamaCpp) -> None:
     logs = _scores(engine, [[token] for token in range(engine.weights.size)])
     total = sum(2.718281828459045**log for log in logs)
     assert total == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.real_model
+def test_each_question_is_answered_as_if_it_were_alone(engine: LlamaCpp) -> None:
+    """Stems and options of several questions in one evaluation: the scores of each are those of asking it alone."""
+    tokens = engine.weights.tokens
+    words = [("refund", "money back"), ("today", "this week", "some day"), ("yes", "no")]
+    asked = [
+        Asked(tokens(f"Question {i}:", special=False), close([tokens(f" {word}", special=False) for word in options]))
+        for i, options in enumerate(words)
+    ]
+
+    def work(model: Answerer, prompt: list[int], cancelled: Callable[[], bool]) -> tuple[list[float], list[float]]:
+        together = [log for scores in score(model.cache, prompt, asked, cancelled) for log in scores.logs]
+        alone = [log for one in asked for log in score(model.cache, prompt, [one], cancelled)[0].logs]
+        return together, alone
+
+    together, alone = engine.call([Message("user", MAIL)], 1, work)
+    assert together == pytest.approx(alone, abs=NOISE)
+
+
+@pytest.mark.real_model
+def test_many_questions_go_into_several_evaluations(engine: LlamaCpp) -> None:
+    tokens = engine.weights.tokens
+    options = close([tokens(f" answer number {i}", special=False) for i in range(30)])
+    asked = [Asked(tokens(f"Question {i} of many:", special=False), options) for i in range(12)]
+
+    def work(model: Answerer, prompt: list[int], cancelled: Callable[[], bool]) -> tuple[list[float], list[float]]:
+        found = [list(scores.logs) for scores in score(model.cache, prompt, asked, cancelled)]
+        return found[11], list(score(model.cache, prompt, asked[11:], cancelled)[0].logs)
+
+    together, alone = engine.call([Message("user", MAIL)], 1, work)
+    assert together == pytest.approx(alone, abs=NOISE)
+
+
+@pytest.mark.real_model
+def test_several_questions_keep_all_their_distributions(ask: Ask) -> None:
+    class Triage(BaseModel):
+        urgent: bool
+        about: Literal["refund", "delivery", "other"]
+
+    done = ask(MAIL, Triage, closed=True)
+    assert isinstance(done, LocalCompletion)
+    assert done.distributions is not None
+    assert {name: list(shares) for name, shares in done.distributions.items()} == {
+        "urgent": ["yes", "no"],
+        "about": ["refund", "delivery", "other"],
+    }
+    best = {name: max(found, key=found.__getitem__) for name, found in done.distributions.items()}
+    assert json.loads(done.text) == {"urgent": best["urgent"] == "yes", "about": best["about"]}

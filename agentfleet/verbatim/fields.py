@@ -1,48 +1,29 @@
-"""`Verbatim` fields: candidates found in the source by code, narrowed schemas, and the check that nothing was made up.
-
-Floor 0.
-"""
+"""The fields of a type that are marked Verbatim: their candidates, the narrowed schema before a call, the check after."""
 
 from __future__ import annotations
 
 import copy
 import re
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
-from functools import cached_property, lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import SchemaError as BadPattern
-from pydantic_core import SchemaValidator, core_schema
 
 from agentfleet.markers import Abstain, Part, Verbatim, alternatives, items_of, members, parts_of
+from agentfleet.verbatim.source import Source, folded
 
 if TYPE_CHECKING:
     from agentfleet.schema import Output
 
-_NUMBER = re.compile(
-    r"(?<![\w.,:/\-+])(?<!\w')[-−]?\d{1,3}(?:[ \u00a0\u202f.,'’]\d{3})+(?:[.,](?:\d{1,2}(?!\d)|[-–—]))?(?![\w]*[-/:]\d)"
-    r"|(?<![\w.,:/\-+])[-−]?\d+(?:[.,](?:\d+|[-–—]))?(?!\d)(?![.,]\d)(?!\w*[-/:]\d)"
-)
-_DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{1,2}:\d{2}(?::\d{2})?\b")
-_PHONE = re.compile(r"\+\d[\d \-/()]{6,}\d|\(?\b0\d{1,4}\)?[ /\-]\d[\d \-/]{4,}\d")
-_CODE = re.compile(r"\b[A-Za-z]+[-_#]?\d[\w\-]*|\b\d+[-_][A-Za-z]\w*")
-_ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
-_MONEY = r"(?i:eur|usd|gbp|chf|sek|dkk|nok|pln|zł|kr|fr|rs|[€$£¥])"
-_CURRENCY = re.compile(rf"(?<![A-Za-z]){_MONEY}\.?(?=\d)|(?<=\d){_MONEY}(?!\w)")
-_START = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s]")
-_END = re.compile(r"\w(?!-?\w)|[^\w\s]")
 _NUMERIC = (int, float, Decimal)
 
-LONGEST = 80
-"""Characters up to which a piece of the source is a candidate for a pattern."""
-MAX_TRIES = 400_000
-"""Pieces tried against one pattern; in a longer source the candidates are not listed (the answer is still checked)."""
+DEEPEST = 16
+"""Levels of a type that are looked through for Verbatim places; below them only the check after a call holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,107 +38,6 @@ class Narrowed:
     settled: bool = False
     value: Any = None
     problem: str = ""
-
-
-# -- the source --------------------------------------------------------------------------------------------------------
-
-
-def numbers_in(text: str) -> list[float]:
-    """The numbers that stand in a text, in order, without repeats: 49.90, 49,90, 1.299,00, 1,299.00, 1'250.-
-
-    Digits inside ids, dates, times, accounts and phone numbers are left out.
-    """
-    for pattern in (_ACCOUNT, _DATE, _PHONE, _CURRENCY, _CODE):
-        text = pattern.sub(" ", text)
-    numbers = (read_number(match.group()) for match in _NUMBER.finditer(text))
-    return list(dict.fromkeys(number for number in numbers if number is not None))
-
-
-def read_number(text: str) -> float | None:
-    """A number as people write it; the last separator with one or two digits behind it is the decimal one."""
-    plain = re.sub(r"[ \u00a0\u202f'’]", "", text).replace("−", "-")
-    plain = re.sub(r"[.,][-–—]$", "", plain)
-    last = max(plain.rfind("."), plain.rfind(","))
-    if last >= 0:
-        separator, tail = plain[last], plain[last + 1 :]
-        thousands = len(tail) == 3 and re.fullmatch(r"-?\d{1,3}([.,]\d{3})+", plain) is not None
-        if thousands and not plain.lstrip("-").startswith(("0.", "0,")):
-            plain = plain.replace(".", "").replace(",", "")
-        else:
-            other = "," if separator == "." else "."
-            plain = plain[:last].replace(other, "").replace(separator, "") + "." + tail
-    try:
-        return float(plain)
-    except ValueError:
-        return None
-
-
-class _Source:
-    """What a skill reads, looked through at most once for numbers and for each pattern."""
-
-    def __init__(self, parts: Sequence[str]) -> None:
-        self.text = "\n".join(parts)
-        self.matches: dict[str, list[str] | None] = {}
-
-    @cached_property
-    def numbers(self) -> list[float]:
-        return numbers_in(self.text)
-
-    @cached_property
-    def folded(self) -> str:
-        return _folded(self.text)
-
-    def matching(self, pattern: str) -> list[str] | None:
-        """The pieces of the text that match a pattern whole, longest first at each place; None: cannot be listed."""
-        if pattern not in self.matches:
-            self.matches[pattern] = self._search(pattern)
-        return self.matches[pattern]
-
-    def _search(self, pattern: str) -> list[str] | None:
-        """Rust's matcher, which never backtracks, is asked for every piece between word boundaries: a user's pattern
-        cannot hang it, as it could hang Python's `re`."""
-        fits = _whole_match(pattern)
-        if fits is None:
-            return None
-        ends = [match.end() for match in _END.finditer(self.text)]
-        found: dict[str, None] = {}
-        first, after, tries = 0, 0, 0
-        for match in _START.finditer(self.text):
-            start = match.start()
-            if start < after:
-                continue
-            while first < len(ends) and ends[first] <= start:
-                first += 1
-            last = first
-            while last < len(ends) and ends[last] <= start + LONGEST:
-                last += 1
-            tries += last - first
-            if tries > MAX_TRIES:
-                return None
-            end = next((end for end in reversed(ends[first:last]) if fits(self.text[start:end])), None)
-            if end is not None:
-                found[_without_stop(self.text[start:end], fits)] = None
-                after = end
-        return list(found)
-
-
-@lru_cache(maxsize=256)
-def _whole_match(pattern: str) -> Callable[[str], bool] | None:
-    """Does a text match the pattern from end to end? None for a pattern that only Python's `re` understands."""
-    try:
-        return SchemaValidator(core_schema.str_schema(pattern=f"^(?:{pattern})$", strict=True)).isinstance_python
-    except BadPattern:
-        return None
-
-
-def _without_stop(piece: str, fits: Callable[[str], bool]) -> str:
-    """A match without the full stop or bracket after it, where the pattern can do without."""
-    shorter = piece.rstrip(".,;:!?)")
-    return shorter if shorter and fits(shorter) else piece
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 # -- the fields --------------------------------------------------------------------------------------------------------
@@ -190,7 +70,7 @@ class _Field:
         patterns = [p for p in found if isinstance(p, (str, re.Pattern))]
         return _pattern_text(patterns[-1]) if patterns else None
 
-    def candidates(self, source: _Source) -> list[Any] | None:
+    def candidates(self, source: Source) -> list[Any] | None:
         """The values that it may take, None when they cannot be listed (free text)."""
         if self.number:
             found: list[Any] | None = [int(n) if n.is_integer() else n for n in source.numbers]
@@ -225,24 +105,39 @@ def _marked(kinds: Sequence[tuple[Any, tuple[Any, ...]]]) -> bool:
 
 
 def _fields(annotation: Any) -> list[_Field]:
-    """The Verbatim places of a type, at most six levels deep."""
-    return list(_walk(Part("", "", annotation), (), True, top=True))
+    """The Verbatim places of a type, the upper ones first.
+
+    A class that stands at several places has one schema, so it is looked into once (and once more where it is needed).
+    """
+    found: list[_Field] = []
+    seen: set[tuple[Any, bool]] = set()
+    waiting: deque[tuple[Part, tuple[str, ...], bool]] = deque([(Part("", "", annotation), (), True)])
+    while waiting:
+        part, path, needed = waiting.popleft()
+        every = alternatives(part.annotation, part.extras)
+        kinds = tuple((kind, extras) for kind, extras in every if kind not in (NoneType, Abstain))
+        optional = any(kind is NoneType for kind, _ in every)
+        if _marked(kinds):
+            besides = (*((None,) if optional and path else ()), *part.default)
+            found.append(_Field(path, kinds, besides, needed and not besides))
+            continue
+        needed = needed and len(kinds) == 1 and not (optional and path) and not part.default
+        for kind, _ in kinds if len(path) < DEEPEST else ():
+            waiting.extend(_below(kind, path, needed, seen))
+    return found
 
 
-def _walk(part: Part, path: tuple[str, ...], needed: bool, *, top: bool = False) -> Iterator[_Field]:
-    every = alternatives(part.annotation, part.extras)
-    kinds = tuple((kind, extras) for kind, extras in every if kind not in (NoneType, Abstain))
-    optional = any(kind is NoneType for kind, _ in every)
-    if _marked(kinds):
-        besides = (*((None,) if optional and not top else ()), *part.default)
-        yield _Field(path, kinds, besides, needed and not besides)
-        return
-    needed = needed and len(kinds) == 1 and (top or not optional) and not part.default
-    for kind, _ in kinds if len(path) < 6 else ():
-        for inner in parts_of(kind):
-            yield from _walk(inner, (*path, inner.wire), needed)
-        for item in items_of(kind):
-            yield from _walk(Part("", "", item), (*path, "[]"), False)
+def _below(
+    kind: Any, path: tuple[str, ...], needed: bool, seen: set[tuple[Any, bool]]
+) -> Iterator[tuple[Part, tuple[str, ...], bool]]:
+    """What stands one level below a type, unless it was seen."""
+    inner = parts_of(kind)
+    if inner and not {(kind, needed), (kind, True)} & seen:
+        seen.add((kind, needed))
+        for part in inner:
+            yield part, (*path, part.wire), needed
+    for item in items_of(kind):
+        yield Part("", "", item), (*path, "[]"), False
 
 
 # -- before the call ---------------------------------------------------------------------------------------------------
@@ -253,7 +148,7 @@ def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
     marked = _fields(output.type)
     if not marked:
         return Narrowed(output)
-    source = _Source(sources)
+    source = Source(sources)
     schema: dict[str, Any] = copy.deepcopy(dict(output.schema))
     whole = None
     for field in marked:
@@ -265,7 +160,7 @@ def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
             return _none(output, field)
         if not field.path:
             whole = [*options, None] if NoneType in members(output.type) else options
-        for place in _places(schema, schema, field.path) if options else ():
+        for place in list(_places(schema, field.path)) if options else ():
             place.clear()
             place["enum"] = options
     if whole is not None:
@@ -287,20 +182,32 @@ def _is_scalar(value: Any) -> bool:
     return value is None or type(value) in (str, int, float)
 
 
-def _places(root: dict[str, Any], part: Any, path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    """The parts of a JSON Schema that stand at a path, through references and alternatives."""
-    if not path or not isinstance(part, dict):
-        return
-    if "$ref" in part:
-        yield from _places(root, root.get("$defs", {}).get(part["$ref"].rsplit("/", 1)[-1]), path)
-    for other in (*part.get("anyOf", ()), *part.get("allOf", ())):
-        yield from _places(root, other, path)
-    inside = [part.get("items"), *part.get("prefixItems", ())] if path[0] == "[]" else []
-    for found in [*inside, part.get("properties", {}).get(path[0])]:
-        if isinstance(found, dict) and len(path) == 1:
-            yield found
-        elif found is not None:
-            yield from _places(root, found, path[1:])
+def _places(root: dict[str, Any], path: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """The parts of a JSON Schema that stand at a path, through references and alternatives, each once."""
+    level = [root] if path else []
+    for name in path:
+        level = [part for outer in _opened(root, level) for part in _inside_schema(outer, name)]
+    yield from {id(part): part for part in level}.values()
+
+
+def _opened(root: dict[str, Any], parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Parts, with what they refer to and their alternatives, each once."""
+    found: dict[int, dict[str, Any]] = {}
+    waiting = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if id(part) in found:
+            continue
+        found[id(part)] = part
+        if "$ref" in part:
+            waiting.append(root.get("$defs", {}).get(part["$ref"].rsplit("/", 1)[-1], {}))
+        waiting += [other for other in (*part.get("anyOf", ()), *part.get("allOf", ())) if isinstance(other, dict)]
+    return list(found.values())
+
+
+def _inside_schema(part: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    inside = [part.get("items"), *part.get("prefixItems", ())] if name == "[]" else []
+    return [found for found in [*inside, part.get("properties", {}).get(name)] if isinstance(found, dict)]
 
 
 # -- after it ----------------------------------------------------------------------------------------------------------
@@ -308,7 +215,7 @@ def _places(root: dict[str, Any], part: Any, path: tuple[str, ...]) -> Iterator[
 
 def ungrounded(output: Output, value: Any, sources: Sequence[str]) -> str:
     """ "" or a sentence that names the Verbatim field whose value does not stand in the sources."""
-    source = _Source(sources)
+    source = Source(sources)
     for field, held in _held(Part("", "", output.type), value, ()):
         if not _stands(field, held, source):
             return f"{field.name}: {str(held)[:80]!r} does not stand in the input; copy it from there"
@@ -349,7 +256,7 @@ def _inside(kinds: Sequence[Any], value: Any) -> Iterator[tuple[Part, Any, str]]
                 yield Part("", "", items[0][min(index, len(items[0]) - 1)]), held, str(index)
 
 
-def _stands(field: _Field, value: Any, source: _Source) -> bool:
+def _stands(field: _Field, value: Any, source: Source) -> bool:
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool) or any(type(value) is type(other) and value == other for other in field.besides):
@@ -359,7 +266,7 @@ def _stands(field: _Field, value: Any, source: _Source) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(_stands(field, item, source) for item in value)
     listed = source.matching(field.pattern) if field.pattern is not None and not field.number else None
-    return str(value) in listed if listed is not None else _is_part(_folded(str(value)), source.folded)
+    return str(value) in listed if listed is not None else _is_part(folded(str(value)), source.folded)
 
 
 def _is_part(piece: str, text: str) -> bool:

@@ -1,0 +1,81 @@
+"""Fitting a linear classifier with scikit-learn, which only this file imports.
+
+Few examples are fitted in the space that they span (never more dimensions than examples), where it costs little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentfleet.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SPANNED = 1_200
+"""Up to so many examples fits work in the space that the examples span; more are cheaper as sparse columns."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """A design (examples × columns), and where there are few examples the space they span.
+
+    `points` are the examples in that space; ``design.T @ basis`` leads back to columns.
+    """
+
+    design: csr_matrix
+    basis: Doubles | None
+    points: Any
+
+    @classmethod
+    def of(cls, design: csr_matrix) -> Points:
+        """Span the space of these examples, if they are few."""
+        if design.shape[0] > SPANNED:
+            return cls(design, None, design)
+        values, vectors = np.linalg.eigh((design @ design.T.toarray()).astype(np.float64))
+        kept = values > 1e-6 * max(1.0, float(values[-1]))
+        length = np.sqrt(values[kept])
+        return cls(design, vectors[:, kept] / length, vectors[:, kept] * length)
+
+    def fitted(self, model: Any, labels: Ints) -> tuple[Doubles, Doubles]:
+        """Fit; the weights (columns × options) and the bias."""
+        model.fit(self.points, labels)
+        weights = _per_option(model.coef_).T
+        if self.basis is not None:
+            weights = self.design.T @ (self.basis @ weights)
+        return weights, _per_option(np.asarray(model.intercept_)[:, None])[:, 0]
+
+
+def logistic(points: Points, labels: Ints, penalty: float) -> tuple[Doubles, Doubles]:
+    """Weights (columns × options) and bias of logistic regression."""
+    model = _linear_models()[0]
+    return points.fitted(model(C=penalty, class_weight="balanced", max_iter=200, tol=1e-3), labels)
+
+
+def support(points: Points, labels: Ints, penalty: float) -> tuple[Doubles, Doubles]:
+    """The same of a linear support vector machine, one against the rest."""
+    model = _linear_models()[1]
+    return points.fitted(model(C=penalty / 10, class_weight="balanced", tol=1e-2, random_state=0), labels)
+
+
+def _linear_models() -> tuple[Any, Any]:
+    try:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.svm import LinearSVC
+    except ImportError as error:
+        raise MissingExtra(
+            "training a head needs scikit-learn, which is not installed: pip install 'agentfleet[train]'"
+        ) from error
+    return LogisticRegression, LinearSVC
+
+
+def _per_option(values: Doubles) -> Doubles:
+    """scikit-learn gives one row for two options; we always have one row each."""
+    return np.concatenate([-values, values]) / 2 if len(values) == 1 else values

@@ -1,0 +1,51 @@
+"""The embedded model, loaded once by transformers from its GGUF file; everything here is skipped without torch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+
+from agentfleet.backends.backend import Completion, Request
+from agentfleet.backends.llama_cpp import embedded_path
+from agentfleet.backends.transformers import Transformers
+from agentfleet.prompt import Block, Prompt
+from agentfleet.schema import output_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def needs_torch() -> None:
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        pytest.skip("the extra transformers is not installed")
+
+
+@pytest.fixture(scope="session")
+def engine(needs_torch: None) -> Iterator[Transformers]:
+    backend = Transformers(str(embedded_path()), "smol", context=2048, device="cpu", threads=1)
+    yield backend
+    asyncio.run(backend.close())
+
+
+@pytest.fixture(scope="session")
+def request_for() -> Callable[..., Request]:
+    def make(
+        text: str, annotation: Any, *, closed: bool = False, instruction: str = "Read this.", **more: Any
+    ) -> Request:
+        output = output_of(annotation, where="test", closed=closed)
+        options: tuple[tuple[str, str], ...] = ()
+        if closed and len(output.questions) == 1:
+            options = tuple((option.text, option.about) for option in output.questions[0].options)
+        return Request(Prompt(instruction, (Block("text", text),), options), output, **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ask(engine: Transformers, request_for: Callable[..., Request]) -> Callable[..., Completion]:
+    def call(text: str, annotation: Any, **more: Any) -> Completion:
+        return asyncio.run(engine.complete(request_for(text, annotation, **more)))
+
+    return call

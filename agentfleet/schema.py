@@ -22,7 +22,6 @@ from agentfleet.closed import Option, Question, closed_schema, questions_of, rea
 from agentfleet.decoding import bounded
 from agentfleet.errors import SchemaError
 from agentfleet.markers import ABSTAINED, Abstain, ByReference, Verbatim, members
-from agentfleet.verbatim import Narrowed, narrow, numbers_in, ungrounded
 
 __all__ = [
     "ABSTAINED",
@@ -30,17 +29,13 @@ __all__ = [
     "ByReference",
     "Codec",
     "Invalid",
-    "Narrowed",
     "Option",
     "Output",
     "Question",
     "Verbatim",
     "codec",
-    "narrow",
-    "numbers_in",
     "output_of",
     "strict_json",
-    "ungrounded",
 ]
 
 _PLAIN = (str, int, float, bool, NoneType)

@@ -1,7 +1,7 @@
 """How long importing takes, each time in a fresh interpreter, and whether anything heavy comes along.
 
 `ratio` compares with ``from pydantic import BaseModel``, which agentfleet cannot do without. Modules lie in the file
-cache and are compiled; the interpreter's own start is not counted.
+cache and are compiled, as they are at the second start of a program; the interpreter's own start is not counted.
 
     python benchmarks/import_time.py [--quick]
 """
@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,13 @@ print(json.dumps([taken * 1000, [name for name in {heavy!r} if name in sys.modul
 """
 
 
-def once(statement: str) -> tuple[float, list[str], bool]:
-    """Milliseconds, the heavy modules that were loaded, and whether networkx was."""
+def once(statement: str, compiled: str) -> tuple[float, list[str], bool]:
+    """Milliseconds, the heavy modules that were loaded, and whether networkx was. `compiled`: folder for bytecode."""
     program = PROGRAM.format(statement=statement, heavy=HEAVY)
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{statement}: {done.stderr}")
     taken, heavy, networkx = json.loads(done.stdout)
@@ -58,12 +55,13 @@ def main() -> None:
     times: dict[str, list[float]] = {key: [] for key in STATEMENTS}
     heavy: set[str] = set()
     networkx: dict[str, bool] = {}
-    for turn in range(repeats + 1):  # the first turn fills the caches
-        for key, statement in STATEMENTS.items():
-            taken, loaded, networkx[key] = once(statement)
-            heavy.update(loaded)
-            if turn:
-                times[key].append(taken)
+    with tempfile.TemporaryDirectory() as compiled:
+        for turn in range(repeats + 1):  # the first turn compiles and fills the caches
+            for key, statement in STATEMENTS.items():
+                taken, loaded, networkx[key] = once(statement, compiled)
+                heavy.update(loaded)
+                if turn:
+                    times[key].append(taken)
     result: dict[str, Any] = {key: round(statistics.median(taken), 1) for key, taken in times.items()}
     result["ratio"] = round(result["import_ms"] / result["pydantic_ms"], 2)
     result |= {"heavy": sorted(heavy), "networkx": networkx["graph_ms"], "repeats": repeats}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, Field, StringConstraints, create_model
 from typing_extensions import TypedDict
 
-from agentfleet.schema import Abstain, Verbatim, narrow, numbers_in, output_of, ungrounded
-from agentfleet.verbatim import fields, source
+from agentfleet.schema import Abstain, Verbatim, output_of
+from agentfleet.verbatim import fields, narrow, numbers_in, source, ungrounded
 
 OrderId = Annotated[str, Field(pattern=r"^[A-Z]{2}-\d{6}$"), Verbatim()]
 

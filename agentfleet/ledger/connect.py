@@ -76,6 +76,11 @@ def translated(error: BaseException, path: Path | None) -> LedgerError:
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _no_room(path)):
         return LedgerFull(f"{where} has no room left. What was committed stands; free some disk space and resume.")
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_WRITE:
+        return LedgerFull(
+            f"{where} cannot be written any further: the disk, a quota or a limit on the size of files is reached. What was "
+            "committed stands; make room and resume."
+        )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LedgerBusy(
             f"{where} is held by another process that does not let go. See who has it open, and try again."

@@ -57,7 +57,7 @@ def take(
     if run.owner not in ("", owner, dead) and run.lease_until > time:
         raise LedgerBusy(
             f"run {run.id} belongs to {run.owner}, which is alive (its lease holds {run.lease_until - time:.0f} s more). "
-            "Wait for it to end, or cancel the run first."
+            "Wait for it to end, or stop that process (Ctrl-C there)."
         )
     if forget is not None:
         _forget(connection, run, forget)

@@ -14,7 +14,7 @@ from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.ids import digest
 from agentfleet.labels import PUBLIC, Label, join_all
 from agentfleet.runtime.context import Blocked, Interrupted, RunContext
-from agentfleet.runtime.node import Done, Visit, block, moved, user_error
+from agentfleet.runtime.node import RAISED, Done, Visit, block, moved, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.runtime.scope import Scope
 from agentfleet.runtime.skill import problem_of
@@ -88,7 +88,7 @@ async def asked(visit: Visit, fn: Callable[[], T]) -> T:
         return await visit.context.pools.run(visit.depth, fn)
     except AgentfleetError:
         raise
-    except Exception as error:
+    except RAISED as error:
         raise user_error(visit, error) from error
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 AnyStep = Any
 
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
+"""What a user's code may raise: ``sys.exit()`` in a step ends the step, not the loop on which all runs live."""
+
 
 @dataclass(slots=True)
 class Done:
@@ -152,7 +155,7 @@ async def call_body(visit: Visit) -> Any:
         return value
     except AgentfleetError:
         raise
-    except Exception as error:
+    except RAISED as error:
         raise user_error(visit, error) from error
     finally:
         current.reset(token)
@@ -168,7 +171,7 @@ async def _called(visit: Visit) -> Any:
         return await visit.step.fn(**visit.inputs)
 
 
-def user_error(visit: Visit, error: Exception) -> StepError:
+def user_error(visit: Visit, error: BaseException) -> StepError:
     """The user's exception with the place first: step, file and line where it was raised."""
     frame = error.__traceback__
     where = f"{visit.step.file}:{visit.step.line}"

@@ -82,7 +82,7 @@ class StepRecord(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Generic[R]):
     """What ``.run`` and ``.arun`` return.
 
@@ -148,14 +148,23 @@ class Run(Generic[R]):
             "steps": {path: step.to_json() for path, step in self.steps.items()},
         }
 
+    def __repr__(self) -> str:
+        waits = f", waiting at {', '.join(wait.path for wait in self.waiting)}" if self.waiting else ""
+        return f"<Run {self.id} of {self.graph}: {self.status}, {len(self.steps)} steps, {_dollars(self.cost)}{waits}>"
+
     def _repr_html_(self) -> str:
         from html import escape
 
         rows = "".join(
             f"<tr><td>{escape(p)}</td><td>{escape(s.tier)}</td><td>{escape(s.model)}</td><td>{escape(s.outcome)}</td>"
-            f"<td>{len(s.attempts)}</td><td>{escape(s.value_json or '')[:200]}</td></tr>"
+            f"<td>{len(s.attempts)}</td><td>{escape((s.value_json or '')[:200])}</td></tr>"
             for p, s in self.steps.items()
         )
         head = "<tr><th>step</th><th>tier</th><th>model</th><th>outcome</th><th>attempts</th><th>value</th></tr>"
-        title = f"{escape(self.graph)} {escape(self.id)}: {escape(self.status)}, ${self.cost:.4f}"
-        return f"<p>{title}</p><table>{head}{rows}</table>"
+        title = f"{escape(self.graph)} {escape(self.id)}: {escape(self.status)}, {_dollars(self.cost)}"
+        told = self._waiting_text() if self.waiting else self.error
+        return f"<p>{title}</p>{f'<p>{escape(told)}</p>' if told else ''}<table>{head}{rows}</table>"
+
+
+def _dollars(cost: float) -> str:
+    return f"${cost:.4f}" if cost else "$0"

@@ -23,9 +23,10 @@ from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade
 from agentfleet.runtime.mailbox import awaited
-from agentfleet.runtime.node import Done, Visit, block, call_body, user_error
+from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
-from agentfleet.schema import Output, codec, narrow, ungrounded
+from agentfleet.schema import Output, codec
+from agentfleet.verbatim import narrow, ungrounded
 
 ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
 """Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
@@ -92,7 +93,7 @@ def _checked(visit: Visit, value: Any) -> str:
             check(value, *given)
         except (ValueError, AssertionError) as error:
             return str(error) or f"the check {getattr(check, '__name__', 'check')} refused it"
-        except Exception as error:
+        except RAISED as error:
             raise user_error(visit, error) from error
     return ""
 

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from agentfleet.errors import UnknownName, nearest
+from agentfleet.ids import digest
 
 
 def target_of(step: Any) -> dict[str, str]:
@@ -53,7 +54,7 @@ def load_file(path: Path) -> ModuleType:
     """Import a file under a name of its own, once. Raises UnknownName when it is not there."""
     if not path.is_file():
         raise UnknownName(f"no such file: {path}")
-    name = f"agentfleet_file_{path.stem}_{abs(hash(str(path.resolve())))}"
+    name = f"agentfleet_file_{path.stem}_{digest(str(path.resolve()))[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -7,7 +7,6 @@ read them.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -85,6 +84,8 @@ def _follows(rest: tuple[Piece, ...], words: Sequence[str], at: int) -> bool:
 @cache
 def data() -> dict[str, Any]:
     """What `words.toml` says: themes at the top, tables for the checks below."""
+    import tomllib  # not at the top: who only draws or checks the graph needs no words
+
     return tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf-8"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.project import SUPPORT_DESK, TRIAGE, Command, Result
+from cli.project import SUPPORT_DESK, TRIAGE, Command, Result, end_all
 
 from agentfleet.cli.app import state
 from agentfleet.cli.main import invoke
@@ -27,6 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
     yield tmp_path
+    end_all()
     sys.path[:] = path
     state.debug = False
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-MOST = 60
+MOST = 120
 """Seconds after which a process counts as hanging."""
+
+_begun: list[subprocess.Popen[bytes]] = []
 
 TRIAGE = '''\
 from typing import Literal
@@ -89,7 +91,7 @@ def start(folder: Path, *arguments: str, command: tuple[str, ...] = (), **enviro
     foreign = ("AGENTFLEET_", "ANTHROPIC_", "OPENAI_")
     known = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, sys.executable, "-m", "agentfleet.cli.main", *arguments],
         cwd=folder,
         env={**known, "PYTHONPATH": search, "PYTHONUTF8": "1", **environment},
@@ -97,6 +99,17 @@ def start(folder: Path, *arguments: str, command: tuple[str, ...] = (), **enviro
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    _begun.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End what a test that failed has left running."""
+    while _begun:
+        process = _begun.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def ended(process: subprocess.Popen[bytes], given: bytes = b"") -> Result:

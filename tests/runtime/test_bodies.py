@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+import pytest
+
 from agentfleet import Session, StepError, ask, classify, each, graph, step, summarise
 from agentfleet.errors import Unavailable
 from agentfleet.testing import Scripted, scripted
@@ -212,3 +214,22 @@ def test_a_body_that_returns_nothing_instead_of_a_number_is_told() -> None:
     with scripted({}):
         run = forgets.run("x")
     assert run.status == "failed" and "forgets is declared to return int, but returned NoneType" in run.error
+
+
+@pytest.mark.parametrize("leaves", [SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_a_body_that_wants_to_end_the_program_ends_its_step(leaves: BaseException, form: str) -> None:
+    @step
+    def quits(text: str) -> str:
+        raise leaves
+
+    @step
+    async def quits_later(text: str) -> str:
+        raise leaves
+
+    asked = quits if form == "sync" else quits_later
+    with scripted({}):
+        run = asked.run("x")
+    assert run.status == "failed" and type(leaves).__name__ in run.error
+    with scripted({}):
+        assert asked.run("x").status == "failed"  # the loop is alive

@@ -16,7 +16,6 @@ def gist(text: str) -> str:
     return ask(text)
 
 
-
 @graph
 def nested(text: str) -> str:
     return gist(text)

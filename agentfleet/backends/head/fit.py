@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 FOLDS = 5
-PENALTIES = (1.0, 3.0, 10.0, 30.0)
+PENALTIES = (1.0, 3.0, 10.0)
 SHARES = (0.0, 1.0, 2.0, 4.0)
 """Candidates for the weight of the second classifier beside the first."""
 

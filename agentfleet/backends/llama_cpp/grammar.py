@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
 from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.errors import BackendError
@@ -78,17 +80,17 @@ class Grammars:
 
 
 class Constraint:
-    """Where the answer stands in its grammar. Raises BackendError as soon as the constraint does not hold."""
+    """Where the answer stands in its grammar. Raises BackendError as soon as the constraint does not hold.
+
+    `done`: nothing can follow; known once `forced` was asked. What a token passes through is kept short here: after each
+    evaluation of the model nothing of this code is left in the processor's caches.
+    """
 
     def __init__(self, matcher: Any, weights: Weights) -> None:
+        self.done = False
         self._matcher = matcher
-        self._mask = library("numpy").zeros((weights.size + 31) // 32, dtype="int32")
+        self._mask = np.zeros((weights.size + 31) // 32, dtype=np.int32)
         self._size = weights.size
-
-    @property
-    def done(self) -> bool:
-        """Nothing can follow."""
-        return bool(self._matcher.is_stopped())
 
     @property
     def complete(self) -> bool:
@@ -97,27 +99,26 @@ class Constraint:
 
     def forced(self) -> list[int]:
         """The tokens that must come next, taken already."""
-        if self.done:
-            return []
-        tokens: list[int] = self._matcher.compute_ff_tokens()
-        if tokens and not self._matcher.consume_tokens(tokens):
-            raise BackendError(f"the grammar refused its own tokens: {self._matcher.get_error()}")
+        matcher = self._matcher
+        tokens: list[int] = matcher.compute_ff_tokens()
+        if tokens and not matcher.consume_tokens(tokens):
+            raise BackendError(f"the grammar refused its own tokens: {matcher.get_error()}")
+        self.done = matcher.is_stopped()
         return tokens
 
     def allows(self, token: int) -> bool:
         """May this token come next? (Only once what is forced was taken.)"""
-        return bool(self._matcher.validate_tokens([token]) == 1)
+        found: bool = self._matcher.validate_tokens([token]) == 1
+        return found
 
     def masked(self, logits: Logits) -> Logits:
         """A copy of the logits in which what may not come next is minus infinity."""
-        numpy = library("numpy")
         mask = self._mask
         self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-        allowed = numpy.unpackbits(mask.view("uint8"), count=self._size, bitorder="little")
+        allowed = np.unpackbits(mask.view(np.uint8), count=self._size, bitorder="little")
         if not allowed.any():
             raise BackendError(f"the grammar allows no token here: {self._matcher.get_error()}")
-        found: Logits = numpy.where(allowed, logits, numpy.float32("-inf"))
-        return found
+        return np.where(allowed, logits, np.float32("-inf"))
 
     def take(self, token: int) -> None:
         """Write a token. Raises BackendError when the grammar does not allow it."""

@@ -71,9 +71,7 @@ def test_one_that_fails_does_not_touch_the_others(
     assert max(widest) >= 2
 
 
-def test_decisions_and_texts_wait_their_turn_among_them(
-    engine: LlamaCpp, request_for: Callable[..., Request]
-) -> None:
+def test_decisions_and_texts_wait_their_turn_among_them(engine: LlamaCpp, request_for: Callable[..., Request]) -> None:
     requests = [
         request_for("Mail 1", Name, max_tokens=60),
         request_for("Mail 2", str, max_tokens=5),

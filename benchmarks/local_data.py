@@ -23,7 +23,7 @@ class Note(BaseModel):
     """One free string: here a grammar can save nothing."""
 
     model_config = ConfigDict(extra="forbid")
-    text: Annotated[str, Field(max_length=400)]
+    text: Annotated[str, Field(max_length=150)]
 
 
 Label = Literal["return", "repair", "payment", "delivery", "other"]

@@ -209,7 +209,7 @@ def head_ms(repeats: int) -> float:
     """Median milliseconds of a decision by the head of the stock skill `intent`, on the mails of the sample inbox."""
     from agentfleet.stock.skills.intent.skill import intent
 
-    from agentfleet.routing.dispatch import open_head
+    from agentfleet.routing.heads import open_head
 
     head = open_head(intent, None)
     inbox = Path(__file__).parents[1] / "examples" / "inbox.jsonl"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.errors import InputError
-from agentfleet.graph.examples import Example, load_examples
-from agentfleet.routing.dispatch import option_text, shown_prompt
+from agentfleet.graph.examples import load_examples
+from agentfleet.routing.heads import head_rows
 
 if TYPE_CHECKING:
     from agentfleet.backends.head.measure import Judged
@@ -81,17 +81,6 @@ def learn_head(step: Step[..., Any], heads: Path, data: Path | None = None) -> H
         confusions(judged, [option.text for option in question.options], step.min_confidence or 0.0),
         learnt_path(heads, step.name),
     )
-
-
-def head_rows(step: Step[..., Any], examples: Iterable[Example]) -> list[tuple[str, str]]:
-    """(what a model would read, option text) of the examples that the step's body leaves to a model."""
-    rows = []
-    for example in examples:
-        prompt = shown_prompt(step, example.inputs)
-        text = option_text(step, example.output)
-        if prompt is not None and text:
-            rows.append(("\n".join(block.text for block in prompt.blocks), text))
-    return rows
 
 
 def _more(step: Step[..., Any], data: Path | None) -> list[tuple[str, str]]:

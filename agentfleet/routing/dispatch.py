@@ -19,13 +19,10 @@ from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetE
 from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
-from agentfleet.graph.trace import Ask
-from agentfleet.prompt import Prompt
+from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
-from agentfleet.runner import asking
 
 if TYPE_CHECKING:
-    from agentfleet.backends.head.head import Head
     from agentfleet.graph.step import Step
 
 T = TypeVar("T")
@@ -111,7 +108,9 @@ class Dispatcher:
         for example in step.examples:
             text = option_text(step, example.output)
             counts[text] = counts.get(text, 0) + 1
-        return min(counts.values(), default=0) >= HEAD_MIN_PER_OPTION
+        if min(counts.values(), default=0) >= HEAD_MIN_PER_OPTION:
+            return True
+        return self.heads is not None and has_learnt_head(step, self.heads)
 
     async def backend(self, step: Step[..., Any], model: Model) -> Backend:
         """The open backend of a model; a head is one per skill. Raises MissingKey, MissingExtra, ModelFileError."""
@@ -167,41 +166,6 @@ class Dispatcher:
         for backend in self._backends.values():
             await backend.close()
         self._backends.clear()
-
-
-def option_text(step: Step[..., Any], value: Any) -> str:
-    """The text of the option that stands for a value, or "" when none does."""
-    assert step.output is not None
-    for option in step.output.questions[0].options:
-        if option.value == value or option.value == getattr(value, "value", value):
-            return option.text
-    return ""
-
-
-def open_head(step: Step[..., Any], cache: Path | None) -> Head:
-    """Train or load the head of a classify step from its examples. Blocks: call it in a thread."""
-    from agentfleet.backends.head.head import Head
-
-    assert step.output is not None
-    rows = []
-    for example in step.examples:
-        prompt = shown_prompt(step, example.inputs)
-        if prompt is None:
-            continue
-        rows.append(("\n".join(block.text for block in prompt.blocks), option_text(step, example.output)))
-    return Head.for_skill(step.name, step.output.questions[0], [r for r in rows if r[1]], cache)
-
-
-def shown_prompt(step: Step[..., Any], inputs: dict[str, Any]) -> Prompt | None:
-    """What a model is shown for these inputs; None when the body answers by itself."""
-    token = asking.set(True)
-    try:
-        step.fn(**inputs)
-    except Ask as asked:
-        return step.build_prompt(inputs, asked.parts)
-    finally:
-        asking.reset(token)
-    return None
 
 
 def open_backend(model: Model) -> Backend:

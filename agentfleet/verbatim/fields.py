@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from agentfleet.decoding import Definitions
 from agentfleet.markers import Abstain, Part, Verbatim, alternatives, items_of, members, parts_of
-from agentfleet.verbatim.source import Source, folded
+from agentfleet.verbatim.source import WITHOUT_BLANKS, Source, folded
 
 if TYPE_CHECKING:
     from agentfleet.schema import Output
@@ -24,6 +25,8 @@ _NUMERIC = (int, float, Decimal)
 
 DEEPEST = 16
 """Levels of a type that are looked through for Verbatim places; below them only the check after a call holds."""
+MANY = 16
+"""Candidates from which they become a definition of the schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,29 @@ class _Field:
         patterns = [p for p in found if isinstance(p, (str, re.Pattern))]
         return _pattern_text(patterns[-1]) if patterns else None
 
+    @property
+    def longest(self) -> int | None:
+        """Characters that its type allows, None for any number."""
+        found = [getattr(extra, "max_length", None) for _, extras in self.kinds for extra in extras]
+        bounds = [bound for bound in found if bound is not None]
+        return min(bounds) if bounds else None
+
+    def pieces(self, source: Source) -> list[Any] | None:
+        """Of free text the pieces that it may be, None when there are too many to list."""
+        if self.pattern is not None or any(kind is not str for kind, _ in self.kinds):
+            return None
+        found = source.pieces(self.longest)
+        return None if found is None else self._fitting(found)
+
     def candidates(self, source: Source) -> list[Any] | None:
         """The values that it may take, None when they cannot be listed (free text)."""
         if self.number:
             found: list[Any] | None = [int(n) if n.is_integer() else n for n in source.numbers]
         else:
             found = source.matching(self.pattern) if self.pattern is not None else None
-        if found is None:
-            return None
+        return None if found is None else self._fitting(found)
+
+    def _fitting(self, found: Sequence[Any]) -> list[Any]:
         adapters = [_adapter(kind, extras) for kind, extras in self.kinds]
         return [value for value in found if any(_valid(adapter, value) for adapter in adapters)]
 
@@ -149,23 +167,46 @@ def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
     if not marked:
         return Narrowed(output)
     source = Source(sources)
+    found = [(field, field.candidates(source)) for field in marked]
+    free = [(field, field.pieces(source)) for field in marked] if output.kind == "json" else []
+    none = next((field for field, values in [*found, *free] if values == [] and field.needed), None)
+    if none is not None:
+        return _none(output, none)
+    narrowed = _filled(output, found)
+    if all(values is None for _, values in free):
+        return Narrowed(narrowed)
+    wide = narrowed.schema if output.wide is None else output.wide  # hosts bear few options; the check holds for all
+    return Narrowed(replace(_filled(narrowed, free), wide=wide))
+
+
+def _filled(output: Output, found: Sequence[tuple[_Field, list[Any] | None]]) -> Output:
+    """The output with a choice among these values at the places of these fields."""
     schema: dict[str, Any] = copy.deepcopy(dict(output.schema))
+    shared = Definitions()
     whole = None
-    for field in marked:
-        found = field.candidates(source)
-        if found is None:
+    for field, values in found:
+        if values is None:
             continue
-        options = _unique([*found, *(value for value in field.besides if _is_scalar(value))])
-        if not found and field.needed:
-            return _none(output, field)
         if not field.path:
-            whole = [*options, None] if NoneType in members(output.type) else options
+            whole = _unique([*values, *((None,) if NoneType in members(output.type) else ())])
+        options = _unique([*values, *(value for value in field.besides if _is_scalar(value))])
         for place in list(_places(schema, field.path)) if options else ():
             place.clear()
-            place["enum"] = options
+            place.update(_choice(values, options, shared))
     if whole is not None:
-        return Narrowed(replace(output, kind="json", schema={"enum": whole}))
-    return Narrowed(replace(output, schema=schema))
+        return replace(output, kind="json", schema={"enum": whole})
+    if shared.parts:
+        schema["$defs"] = {**schema.get("$defs", {}), **shared.parts}
+    return replace(output, schema=schema)
+
+
+def _choice(values: list[Any], options: list[Any], shared: Definitions) -> dict[str, Any]:
+    """One of the options; many stand only once in the schema, since several fields choose among the same."""
+    if len(values) < MANY:
+        return {"enum": options}
+    others = [option for option in options if option not in values]
+    choice = shared.share("verbatim", {"enum": values})
+    return {"anyOf": [choice, {"enum": others}]} if others else choice
 
 
 def _none(output: Output, field: _Field) -> Narrowed:
@@ -266,7 +307,9 @@ def _stands(field: _Field, value: Any, source: Source) -> bool:
     if isinstance(value, (list, tuple, set, frozenset)):
         return all(_stands(field, item, source) for item in value)
     listed = source.matching(field.pattern) if field.pattern is not None and not field.number else None
-    return str(value) in listed if listed is not None else _is_part(folded(str(value)), source.folded)
+    if listed is not None:
+        return str(value) in listed
+    return any(_is_part(folded(str(value)), part) for part in source.folded)
 
 
 def _is_part(piece: str, text: str) -> bool:
@@ -281,4 +324,4 @@ def _is_part(piece: str, text: str) -> bool:
 
 
 def _one_word(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and max(left, right) < "\u0e00"
+    return left.isalnum() and right.isalnum() and max(left, right) < WITHOUT_BLANKS

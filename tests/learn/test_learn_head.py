@@ -17,7 +17,8 @@ from agentfleet.backends.head.measure import Judged
 from agentfleet.errors import InputError, SchemaError
 from agentfleet.fleet.model import Fleet
 from agentfleet.learn.head import confusions, learn_head
-from agentfleet.routing.dispatch import Dispatcher, open_head
+from agentfleet.routing.dispatch import Dispatcher
+from agentfleet.routing.heads import open_head
 
 Colour = Literal["warm", "cold"]
 WARM = ["fire", "sun", "summer", "oven", "desert", "toast"]
@@ -149,3 +150,23 @@ def test_the_dispatcher_opens_it(tmp_path: Path) -> None:
     head = asyncio.run(dispatcher.backend(colour, ladder.models[ladder.rungs[0].tier, "head"]))
     assert head.measured["examples"] == len(ROWS)  # type: ignore[attr-defined]
     assert len(list(tmp_path.glob("*.json"))) == 1
+
+
+def test_a_skill_without_examples_gets_the_head_that_was_learnt_for_it(tmp_path: Path) -> None:
+    @classify(tier="nano")
+    def weather(text: str) -> Literal["wet", "dry"]:
+        """Which?"""
+        return ask(text)
+
+    heads = tmp_path / "heads"
+    assert all(rung.model != "head" for rung in Dispatcher(Fleet(()), heads).ladder(weather).rungs)
+    rows = [{"inputs": {"text": f"{a} {b}"}, "output": kind} for kind, words in WEATHER for a in words for b in words]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    learn_head(weather, heads, data)
+    ladder = Dispatcher(Fleet(()), heads).ladder(weather)
+    assert [rung.model for rung in ladder.rungs] == ["head"]
+    assert open_head(weather, heads).distribution("rain and hail")["wet"] > 0.6
+
+
+WEATHER = (("wet", ("rain", "hail", "drizzle", "flood")), ("dry", ("sun", "drought", "dust", "desert")))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentfleet.graph.step import Step
-from agentfleet.routing.dispatch import open_head
+from agentfleet.routing.heads import open_head
 
 SKILLS = Path(importlib.import_module("agentfleet.stock.skills").__path__[0])
 NAMES = sorted(path.name for path in SKILLS.iterdir() if (path / "SKILL.md").is_file())

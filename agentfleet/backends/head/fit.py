@@ -109,29 +109,34 @@ def _blend(scores: Doubles, share: float) -> Doubles:
 
 
 def train(examples: Sequence[tuple[str, str]], options: Sequence[str]) -> Trained:
-    """Train on (text, option) pairs. Raises SchemaError when an option has fewer than two examples."""
-    return train_and_judge(examples, options)[0]
+    """Train on (text, option) pairs, quickly. Raises SchemaError when an option has fewer than two examples.
+
+    One plan for all: static vectors and other penalties are tried by `train_and_judge` alone.
+    """
+    return train_and_judge(examples, options, thorough=False)[0]
 
 
-def train_and_judge(examples: Sequence[tuple[str, str]], options: Sequence[str]) -> tuple[Trained, Judged]:
-    """The same, and what the held-out folds said of each example whose option is known, calibrated."""
-    corpus = _corpus(examples, options)
+def train_and_judge(
+    examples: Sequence[tuple[str, str]], options: Sequence[str], thorough: bool = True
+) -> tuple[Trained, Judged]:
+    """The same with the best plan, and what the held-out folds said of each example whose option is known."""
+    corpus = _corpus(examples, options, thorough)
     folds = deal(_groups(corpus), corpus.labels, int(min(FOLDS, np.bincount(corpus.labels).min())))
-    plan, held_out = _choose(corpus, folds)
+    plan, held_out = _choose(corpus, folds, thorough)
     floor = min(0.2, corpus.options / len(corpus.labels))
     near = np.sort(held_out.near)[: int(len(held_out.near) * DOUBTFUL)].astype(np.float32)
     doubt = 1 - np.searchsorted(near, held_out.near.astype(np.float32), side="right") / max(1, len(near))
     uniform = mixed(floor, doubt if len(near) else doubt * 0)[:, None]
     temperature = _temperature(_blend(held_out.worn, plan.share), corpus.labels, uniform)
     judged = Judged(probabilities(_blend(held_out.scores, plan.share), temperature, uniform), corpus.labels)
-    space, weights, bias = _fit(corpus, plan)
-    places, starts = _places(space, corpus)
+    space, columns, weights, bias = _fit(corpus, plan)
+    places, starts = _places(space, columns, corpus)
     measured = {"examples": len(corpus.labels), "penalty": plan.penalty, "second": plan.share, **judged.summary()}
     name = vectors.installed() if plan.dense else ""
     return Trained(space, weights, bias, temperature, floor, Doubt(places, starts, near), name, measured), judged
 
 
-def _corpus(examples: Sequence[tuple[str, str]], options: Sequence[str]) -> Corpus:
+def _corpus(examples: Sequence[tuple[str, str]], options: Sequence[str], thorough: bool) -> Corpus:
     number = {option: index for index, option in enumerate(options)}
     pairs = [(terms(text), number[label]) for text, label in examples if label in number]
     labels = np.array([label for _, label in pairs], np.int64)
@@ -141,7 +146,7 @@ def _corpus(examples: Sequence[tuple[str, str]], options: Sequence[str]) -> Corp
             f"a head needs two examples or more of each option; it has {dict(zip(options, counts.tolist(), strict=True))}"
         )
     found = [terms for terms, _ in pairs]
-    dense = np.zeros((len(found), vectors.SIZE if vectors.installed() else 0), np.float32)
+    dense = np.zeros((len(found), vectors.SIZE if thorough and vectors.installed() else 0), np.float32)
     if dense.shape[1]:
         dense[:] = [vectors.vector(one.own) for one in found]
     return Corpus(found, dense, labels, len(options))
@@ -160,8 +165,11 @@ def _groups(corpus: Corpus) -> Ints:
 # -- choosing ----------------------------------------------------------------------------------------------------------
 
 
-def _choose(corpus: Corpus, parts: list[Ints]) -> tuple[Plan, HeldOut]:
+def _choose(corpus: Corpus, parts: list[Ints], thorough: bool) -> tuple[Plan, HeldOut]:
     """The plan with the best held-out likelihood (each at its own temperature), and what its folds said."""
+    if not thorough:
+        plan = Plan(False, PENALTIES[1])
+        return _with_share(corpus, plan, _hold_out(corpus, (Fold(corpus, held) for held in parts), plan))
     used = [Fold(corpus, held) for held in (parts if len(corpus.labels) <= FEW else parts[:1])]
     first = Plan(False, PENALTIES[1])
     loss = _loss_of(corpus, used, first)
@@ -175,7 +183,10 @@ def _choose(corpus: Corpus, parts: list[Ints]) -> tuple[Plan, HeldOut]:
             losses[penalty] = _loss_of(corpus, used, replace(first, penalty=penalty))
     plan = replace(first, penalty=min(losses, key=lambda penalty: losses[penalty]))
     others = (Fold(corpus, held) for held in parts[len(used) :])
-    held_out = _hold_out(corpus, itertools.chain(used, others), plan)
+    return _with_share(corpus, plan, _hold_out(corpus, itertools.chain(used, others), plan))
+
+
+def _with_share(corpus: Corpus, plan: Plan, held_out: HeldOut) -> tuple[Plan, HeldOut]:
     share = min(SHARES, key=lambda share: _least_loss(_blend(held_out.worn, share), corpus.labels))
     return replace(plan, share=share), held_out
 
@@ -203,6 +214,13 @@ class Fold:
             self._seen[dense] = space, Points.of(known), unknown
         return self._seen[dense]
 
+    def nearness(self, space: Space, options: Ints) -> Doubles:
+        """How near each held-out text is to the nearest example of the option that it was given."""
+        places, starts = _places(space, self._parts[0][1], self.rest)
+        doubt = Doubt(places, starts, np.empty(0, np.float32))
+        own = _placed(space, self._parts[1][1], self.fresh.dense, np.arange(len(self.held)))
+        return np.array([doubt.nearest(place, int(option)) for place, option in zip(own, options, strict=True)])
+
 
 def _loss_of(corpus: Corpus, folds: Sequence[Fold], plan: Plan) -> float:
     rows = np.concatenate([fold.held for fold in folds])
@@ -219,30 +237,23 @@ def _hold_out(corpus: Corpus, folds: Iterable[Fold], plan: Plan, second: bool = 
             found.scores[number, fold.held] = unknown[0] @ weights + bias
             found.worn[number, fold.held] = unknown[-1] @ weights + bias
         if second:
-            options = found.scores[0, fold.held].argmax(axis=1)
-            found.near[fold.held] = _nearness(space, fold.rest, fold.fresh, options)
+            found.near[fold.held] = fold.nearness(space, found.scores[0, fold.held].argmax(axis=1))
     return found
-
-
-def _nearness(space: Space, rest: Corpus, fresh: Corpus, options: Ints) -> Doubles:
-    places, starts = _places(space, rest)
-    doubt = Doubt(places, starts, np.empty(0, np.float32))
-    own = [_place(space, one, dense) for one, dense in zip(fresh.found, fresh.dense, strict=True)]
-    return np.array([doubt.nearest(place, int(option)) for place, option in zip(own, options, strict=True)])
 
 
 # -- fitting -----------------------------------------------------------------------------------------------------------
 
 
-def _fit(corpus: Corpus, plan: Plan) -> tuple[Space, Floats, Floats]:
+def _fit(corpus: Corpus, plan: Plan) -> tuple[Space, csr_matrix, Floats, Floats]:
     space = _space(Features.learn(corpus.found), corpus, plan.dense)
     taught = corpus.taught()
-    points = Points.of(_design(space, _matrix(space.features, taught.found), taught))
+    columns = _matrix(space.features, taught.found)
+    points = Points.of(_design(space, columns, taught))
     weights, bias = logistic(points, taught.labels, plan.penalty)
     if plan.share:
         more, other = support(points, taught.labels, plan.penalty)
         weights, bias = weights + plan.share * more, bias + plan.share * other
-    return space, weights.astype(np.float32), bias.astype(np.float32)
+    return space, columns, weights.astype(np.float32), bias.astype(np.float32)
 
 
 def _space(features: Features, corpus: Corpus, dense: bool) -> Space:
@@ -267,10 +278,12 @@ def _matrix(features: Features, found: Sequence[Terms]) -> csr_matrix:
     return csr_matrix((values, columns, starts), shape=(len(rows), len(features)))
 
 
-def _places(space: Space, corpus: Corpus) -> tuple[Floats, Ints]:
+def _places(space: Space, columns: csr_matrix, corpus: Corpus) -> tuple[Floats, Ints]:
+    """Places of some examples of each option, and where each option's begin. `columns`: theirs first, maybe others'."""
     kept = np.concatenate([_spread(np.flatnonzero(corpus.labels == option)) for option in range(corpus.options)])
-    places = np.array([_place(space, corpus.found[row], corpus.dense[row]) for row in kept], np.float32)
-    return places, np.searchsorted(corpus.labels[kept], np.arange(corpus.options + 1))
+    return _placed(space, columns, corpus.dense, kept), np.searchsorted(
+        corpus.labels[kept], np.arange(corpus.options + 1)
+    )
 
 
 def _spread(rows: Ints) -> Ints:
@@ -278,10 +291,10 @@ def _spread(rows: Ints) -> Ints:
     return rows if len(rows) <= PLACES else rows[np.linspace(0, len(rows) - 1, PLACES).astype(np.int64)]
 
 
-def _place(space: Space, found: Terms, dense: Floats) -> Floats:
-    columns, values = space.features.row(found)
-    apart = (dense - space.middle) * np.float32(VECTOR) if len(space.middle) else space.middle
-    return space.place(columns, values, apart)
+def _placed(space: Space, columns: csr_matrix, dense: Floats, rows: Ints) -> Floats:
+    apart = (dense - space.middle) * np.float32(VECTOR) if len(space.middle) else np.empty((len(dense), 0), np.float32)
+    spans = [(row, slice(columns.indptr[row], columns.indptr[row + 1])) for row in rows]
+    return np.array([space.place(columns.indices[s], columns.data[s], apart[row]) for row, s in spans], np.float32)
 
 
 # -- calibration -------------------------------------------------------------------------------------------------------

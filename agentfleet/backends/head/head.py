@@ -59,6 +59,11 @@ class Head:
                     save(path, key, trained)
         return cls(question, trained)
 
+    @staticmethod
+    def is_learnt(skill: str, question: Question, examples: Examples, cache: Path) -> bool:
+        """Did `agentfleet learn head` make one here that still fits the skill's examples, options and the code?"""
+        return _cached(learnt_path(cache, skill), key_of(skill, _texts(question), examples)) is not None
+
     @classmethod
     def learn(
         cls, skill: str, question: Question, examples: Examples, more: Examples, cache: Path

@@ -27,30 +27,48 @@ SPANNED = 1_200
 class Points:
     """A design (examples × columns), and where there are few examples the space they span.
 
-    `points` are the examples in that space; ``design.T @ basis`` leads back to columns.
+    `points` are the examples in that space: the rows of the Cholesky factor of their inner products.
     """
 
     design: csr_matrix
-    basis: Doubles | None
+    spanned: bool
     points: Any
 
     @classmethod
     def of(cls, design: csr_matrix) -> Points:
         """Span the space of these examples, if they are few."""
         if design.shape[0] > SPANNED:
-            return cls(design, None, design)
-        values, vectors = np.linalg.eigh((design @ design.T.toarray()).astype(np.float64))
-        kept = values > 1e-6 * max(1.0, float(values[-1]))
-        length = np.sqrt(values[kept])
-        return cls(design, vectors[:, kept] / length, vectors[:, kept] * length)
+            return cls(design, False, design)
+        products = _products(design)
+        products[np.diag_indices_from(products)] += _RIDGE
+        return cls(design, True, np.linalg.cholesky(products))
 
     def fitted(self, model: Any, labels: Ints) -> tuple[Doubles, Doubles]:
         """Fit; the weights (columns × options) and the bias."""
         model.fit(self.points, labels)
         weights = _per_option(model.coef_).T
-        if self.basis is not None:
-            weights = self.design.T @ (self.basis @ weights)
+        if self.spanned:
+            from scipy.linalg import solve_triangular
+
+            weights = self.design.T @ solve_triangular(self.points, weights, trans="T", lower=True)
         return weights, _per_option(np.asarray(model.intercept_)[:, None])[:, 0]
+
+
+_RIDGE = 1e-5
+"""Added to each example's product with itself (about 5): texts that repeat each other leave no factor otherwise."""
+
+_COMMON = 25
+"""Columns that stand in more examples than this are multiplied as one dense block, the rest as sparse ones."""
+
+
+def _products(design: csr_matrix) -> Doubles:
+    """Inner products of all examples with each other."""
+    columns = design.tocsc()
+    common = np.diff(columns.indptr) > _COMMON
+    block = columns[:, common].toarray()
+    rare = columns[:, ~common].tocsr()
+    found: Doubles = (block @ block.T).astype(np.float64) + (rare @ rare.T).toarray()
+    return found
 
 
 def logistic(points: Points, labels: Ints, penalty: float) -> tuple[Doubles, Doubles]:

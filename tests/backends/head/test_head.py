@@ -61,9 +61,9 @@ def test_long_text_is_read_whole(head: Head) -> None:
 
 
 def test_what_is_wholly_doubted_still_has_a_likeliest_option(head: Head) -> None:
-    found = head.distribution("lorem " * 2000 + "snow frost ice glacier " * 300)
-    assert head.doubt("lorem " * 2000 + "snow frost ice glacier " * 300) == 1.0
-    assert 0.5 < max(found.values()) < 0.6
+    text = "lorem " * 2000 + "snow"
+    assert head.doubt(text) == 1.0
+    assert 0.5 < max(head.distribution(text).values()) < 0.6
 
 
 def test_other_questions_are_refused(head: Head) -> None:

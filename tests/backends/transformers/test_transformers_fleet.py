@@ -20,7 +20,9 @@ def wish(mail: str) -> Literal["money back", "a parcel"]:
 
 
 def test_a_step_runs_on_transformers(tmp_path: Path) -> None:
-    fleet = Fleet([Model(name="hf", backend="transformers", model="embedded", tier="small", context=1024, params={"threads": 1})])
+    fleet = Fleet(
+        [Model(name="hf", backend="transformers", model="embedded", tier="small", context=1024, params={"threads": 1})]
+    )
     session = Session(fleet=fleet, ledger=open_ledger(":memory:", tmp_path), root=tmp_path)
     run = session.run(wish, {"mail": "Give me my money back, please."})
     session.close()

@@ -58,3 +58,8 @@ def state(model: Model) -> str:
     except AgentfleetError as error:
         return str(error)
     return "ready"
+
+
+from agentfleet.cli.tune import tune  # noqa: E402  (it imports what stands above)
+
+models_app.command("tune")(tune)

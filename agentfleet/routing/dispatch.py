@@ -172,9 +172,12 @@ def open_backend(model: Model) -> Backend:
     """A backend for an entry of the fleet; its libraries are imported only now."""
     if model.backend == "llama_cpp":
         from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
+        from agentfleet.fleet.lock import preferred, verify
 
         path = embedded_path() if model.model in ("", "embedded") else Path(model.model).expanduser()
-        return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model))
+        path, threads = preferred(model.name, path)  # what `agentfleet models tune` chose, if it did
+        verify(path)
+        return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model) or threads)
     if model.backend == "transformers":
         return _open_transformers(model)
     if model.backend in ("openai", "anthropic"):

@@ -179,7 +179,8 @@ def write_topic(project: Path) -> None:
     write_rows(project / "corrected.jsonl", *rows[1::2])
 
 
-@pytest.mark.parametrize("line", examples())
+# `models tune` takes minutes: tests/cli/test_tune.py runs it on few cases.
+@pytest.mark.parametrize("line", [line for line in examples() if " models tune " not in line])
 def test_the_examples_of_the_help_pages_run(
     line: str, project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

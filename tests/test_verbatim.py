@@ -330,3 +330,64 @@ def test_compiled_patterns_and_aliases() -> None:
 
     assert options(Coded, "X1 x2")["properties"]["the_code"]["enum"] == ["X1", "x2"]
     assert options(Renamed, "AB-123456")["properties"]["number"] == {"enum": ["AB-123456"]}
+
+
+# -- free text: a choice among the pieces of a short source --------------------------------------------------------------
+
+
+class Guest(BaseModel):
+    name: Annotated[str, Verbatim()] | None
+    day: Annotated[str, Field(max_length=8), Verbatim()]
+
+
+def offered(part: dict[str, Any], root: dict[str, Any]) -> list[Any]:
+    if "$ref" in part:
+        return offered(root["$defs"][part["$ref"].rsplit("/", 1)[-1]], root)
+    return list(part.get("enum", ())) + [value for other in part.get("anyOf", ()) for value in offered(other, root)]
+
+
+def test_free_text_is_a_choice_among_whole_words() -> None:
+    schema = narrow(output_of(Person, where="t"), ["Ada  came\nat 8."]).output.schema
+    assert offered(schema["properties"]["name"], dict(schema)) == [
+        "Ada", "Ada came", "Ada came at", "Ada came at 8", "came", "came at", "came at 8", "at", "at 8", "8",
+    ]  # fmt: skip
+
+
+def test_many_pieces_stand_once_and_none_is_still_a_choice() -> None:
+    schema = narrow(output_of(Guest, where="t"), ["Ada Byron came by on a Friday"]).output.schema
+    name = offered(schema["properties"]["name"], dict(schema))
+    assert {"Ada Byron", "a Friday", None} <= set(name)
+    day = offered(schema["properties"]["day"], dict(schema))
+    assert "a Friday" in day and "Ada Byron" not in day  # nine characters
+
+
+def test_hosts_get_the_schema_without_the_pieces() -> None:
+    output = output_of(Person, where="t")
+    narrowed = narrow(output, ["Ada came"]).output
+    assert narrowed.schema != output.schema
+    assert narrowed.wide == output.schema
+
+
+@pytest.mark.parametrize("text", ["word " * 3 + " ".join(map(str, range(60))), "東京で会いましょう"])
+def test_free_text_that_cannot_be_listed_is_only_checked(text: str) -> None:
+    output = output_of(Person, where="t")
+    assert narrow(output, [text]).output == output
+
+
+def test_an_empty_source_holds_no_text() -> None:
+    assert narrow(output_of(Person, where="t"), ["?!"]).problem == "name: nothing in the input fits"
+
+
+@given(st.lists(st.text(alphabet="ab -.,'1(é\n", max_size=12), min_size=1, max_size=3))
+def test_every_piece_that_is_offered_stands(texts: list[str]) -> None:
+    output = output_of(Person, where="t")
+    for piece in source.Source(texts).pieces(None) or ():
+        assert ungrounded(output, Person(name=piece), texts) == ""
+
+
+def test_nothing_reaches_from_one_input_into_the_next() -> None:
+    output = output_of(Person, where="t")
+    texts = ["booked by Ada", "Byron Street"]
+    assert "Ada Byron" not in (source.Source(texts).pieces(None) or ())
+    assert ungrounded(output, Person(name="Ada Byron"), texts) != ""
+    assert source.Source(["AB", "123456"]).matching(r"^[A-Z]{2}\s\d{6}$") == []

@@ -18,7 +18,7 @@ _START = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s]")
 _END = re.compile(r"\w(?!-?\w)|[^\w\s]")
 
 _FIRST = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s.,;:!?)]")
-_LAST = re.compile(r"\w(?!-?\w)|[^\w\s.,;:!?(]|(?<=\b\w)\.")
+_LAST = re.compile(r"\w(?!-?\w)|[^\w\s.,;:!?(]|(?<=\b[^\W\d_])\.")
 
 WITHOUT_BLANKS = "\u0e00"
 """From here on stand the scripts that write without blanks, roughly."""
@@ -52,7 +52,8 @@ class Source:
     def pieces(self, longest: int | None) -> list[str] | None:
         """Every run of whole words of at most `longest` characters, in order; None: too many, or no blanks to tell words.
 
-        With single blanks. A piece does not end in the comma or full stop after it; one of an abbreviation stays.
+        With single blanks; a word with hyphens is one. A piece does not end in the comma or full stop after it; that of
+        an abbreviation stays.
         """
         if longest not in self.runs:
             self.runs[longest] = self._runs(longest)

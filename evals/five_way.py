@@ -113,7 +113,7 @@ def score(backend: LlamaCpp, step: Step[..., Any], rows: Rows) -> Scored:
     """Every question through the engine's own scoring."""
     import numpy as np
 
-    from agentfleet.backends.llama_cpp.answer import without_input
+    from agentfleet.backends.options import without_input
 
     assert step.output is not None
     texts = [option.text for option in step.output.questions[0].options]
@@ -133,9 +133,10 @@ def score(backend: LlamaCpp, step: Step[..., Any], rows: Rows) -> Scored:
 def logs_of(backend: LlamaCpp, prompt: Any, texts: Sequence[str]) -> tuple[list[float], float]:
     """The log probability of each option after a prompt, and the share of all answers that begin with one."""
     from agentfleet.backends.llama_cpp import score as scoring
+    from agentfleet.backends.options import close
 
     def work(model: Any, tokens: Sequence[int], cancelled: Any) -> scoring.Scores:
-        options = scoring.close([model.weights.tokens(text, special=False) for text in texts])
+        options = close([model.weights.tokens(text, special=False) for text in texts])
         return scoring.score(model.cache, tokens, [scoring.Asked((), options)], cancelled)[0]
 
     found = backend.call(prompt.messages(), 1, work)

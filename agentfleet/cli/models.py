@@ -9,11 +9,13 @@ from rich.table import Table
 
 from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
+from agentfleet.cli.tune import tune
 from agentfleet.errors import AgentfleetError
 from agentfleet.fleet.model import Model
 
 models_app = typer.Typer(help="The models of this fleet.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
+models_app.command("tune")(tune)
 
 
 @models_app.command("ls")
@@ -58,8 +60,3 @@ def state(model: Model) -> str:
     except AgentfleetError as error:
         return str(error)
     return "ready"
-
-
-from agentfleet.cli.tune import tune  # noqa: E402  (it imports what stands above)
-
-models_app.command("tune")(tune)

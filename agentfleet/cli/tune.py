@@ -98,9 +98,9 @@ def local_model(name: str, fleet: Fleet) -> Model:
 
 def weights_of(model: Model) -> Path:
     """The file of a model's original weights. Raises MissingExtra, ModelFileError."""
-    from agentfleet.backends.llama_cpp import embedded_path
+    from agentfleet.backends.llama_cpp import weights_at
 
-    return embedded_path() if model.model in ("", "embedded") else Path(model.model).expanduser()
+    return weights_at(model.model)
 
 
 def threads_of(model: Model) -> tuple[int, ...]:

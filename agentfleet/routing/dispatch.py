@@ -171,12 +171,12 @@ class Dispatcher:
 def open_backend(model: Model) -> Backend:
     """A backend for an entry of the fleet; its libraries are imported only now."""
     if model.backend == "llama_cpp":
-        from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
-        from agentfleet.fleet.lock import preferred, verify
+        from agentfleet.backends.llama_cpp import LlamaCpp, weights_at
+        from agentfleet.fleet.lock import load_lock, preferred, verify
 
-        path = embedded_path() if model.model in ("", "embedded") else Path(model.model).expanduser()
-        path, threads = preferred(model.name, path)  # what `agentfleet models tune` chose, if it did
-        verify(path)
+        lock = load_lock()
+        path, threads = preferred(model.name, weights_at(model.model), lock)  # what `models tune` chose, if it did
+        verify(path, lock)
         return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model) or threads)
     if model.backend == "transformers":
         return _open_transformers(model)
@@ -190,9 +190,9 @@ def _open_transformers(model: Model) -> Backend:
 
     place = model.model
     if place in ("", "embedded"):
-        from agentfleet.backends.llama_cpp import embedded_path
+        from agentfleet.backends.llama_cpp import weights_at
 
-        place = str(embedded_path())
+        place = str(weights_at(place))
     given = {name: model.params[name] for name in ("device", "dtype") if name in model.params}
     return Transformers(place, model.name, context=model.context or 4096, threads=_threads(model), **given)
 

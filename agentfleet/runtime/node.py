@@ -24,8 +24,6 @@ from agentfleet.runtime.run import StepRecord, Wait
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
 
-AnyStep = Any
-
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 """What a user's code may raise: ``sys.exit()`` in a step ends the step, not the loop on which all runs live."""
 

@@ -9,12 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from agentfleet.backends.llama_cpp.embedded import embedded_path
+    from agentfleet.backends.llama_cpp.embedded import embedded_path, weights_at
     from agentfleet.backends.llama_cpp.engine import LlamaCpp
 
-__all__ = ["LlamaCpp", "embedded_path"]
+__all__ = ["LlamaCpp", "embedded_path", "weights_at"]
 
-_HOMES = {"LlamaCpp": "engine", "embedded_path": "embedded"}
+_HOMES = {"LlamaCpp": "engine", "embedded_path": "embedded", "weights_at": "embedded"}
 
 
 def __getattr__(name: str) -> Any:

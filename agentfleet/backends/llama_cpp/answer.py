@@ -10,8 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
+from agentfleet.backends import options
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
@@ -22,8 +23,9 @@ from agentfleet.backends.llama_cpp.fields import field_shares
 from agentfleet.backends.llama_cpp.grammar import Constraint, Grammars
 from agentfleet.backends.llama_cpp.native import Context, Weights
 from agentfleet.backends.llama_cpp.score import Asked
+from agentfleet.backends.options import remembered, without_input
 from agentfleet.errors import BackendError
-from agentfleet.prompt import Block, Prompt
+from agentfleet.prompt import Prompt
 from agentfleet.schema import Question
 
 SPARE: Final = 256
@@ -32,7 +34,6 @@ REMEMBERED: Final = 128
 """Skills of which the start of the prompt, the options' tokens and the answer to an empty input are kept."""
 
 Flag = Callable[[], bool]
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +129,18 @@ class Answerer:
     def _start(self, prompt: Prompt) -> list[int]:
         """The tokens of a skill's prompt without anything to read; what it shares with others belongs to the skill."""
         empty = without_input(prompt)
-        return _remembered(self._empty, empty, lambda: self.chat.tokens(empty.messages()))
+        return remembered(self._empty, empty, lambda: self.chat.tokens(empty.messages()), REMEMBERED)
 
     def _closed(self, request: Request, prompt: Sequence[int], cancelled: Flag, pinned: int) -> Completion:
         questions = request.output.questions
         if not questions:
             raise BackendError(f"{request.skill or 'a closed answer'} has no questions")
-        asked = _remembered(self._asked, questions, lambda: self._tokenized(questions))
+        asked = remembered(self._asked, questions, lambda: self._tokenized(questions), REMEMBERED)
         empty = self._baseline(request.prompt, questions, asked, cancelled, pinned)
         scores = scoring.score(self.cache, prompt, asked, cancelled, pinned)
-        shares = [scoring.shares(s.logs, base) for s, base in zip(scores, empty, strict=True)]
-        best = [question.options[_best(share)] for question, share in zip(questions, shares, strict=True)]
-        named = {q.name: _named(q, share) for q, share in zip(questions, shares, strict=True)}
+        shares = [options.shares(s.logs, base) for s, base in zip(scores, empty, strict=True)]
+        best = [question.options[options.best(share)] for question, share in zip(questions, shares, strict=True)]
+        named = {q.name: options.named(q, share) for q, share in zip(questions, shares, strict=True)}
         single = len(questions) == 1 and not questions[0].name
         value = best[0].value if single else {q.name: o.value for q, o in zip(questions, best, strict=True)}
         return LocalCompletion(
@@ -155,7 +156,7 @@ class Answerer:
         """A single answer is the option's bare text; a field stands as in the JSON object that examples show."""
         if len(questions) == 1 and not questions[0].name:
             texts = [option.text for option in questions[0].options]
-            return (Asked((), scoring.close([self.weights.tokens(text, special=False) for text in texts])),)
+            return (Asked((), options.close([self.weights.tokens(text, special=False) for text in texts])),)
         last = questions[-1]
         return tuple(self._field(question, "}" if question is last else ",") for question in questions)
 
@@ -164,7 +165,7 @@ class Answerer:
         values = [json.dumps(option.value, ensure_ascii=False) for option in question.options]
         rows = [self.weights.tokens(f"{start}{value}{end}", special=False) for value in values]
         shared = min(common(rows[0], row, min(len(rows[0]), len(row)) - 1) for row in rows)
-        return Asked(rows[0][:shared], scoring.close([_told_apart(row[shared:], rows, shared) for row in rows]))
+        return Asked(rows[0][:shared], options.close([_told_apart(row[shared:], rows, shared) for row in rows]))
 
     def _baseline(
         self, prompt: Prompt, questions: Hashable, asked: Sequence[Asked], cancelled: Flag, pinned: int
@@ -175,27 +176,11 @@ class Answerer:
             found = scoring.score(self.cache, self._start(prompt), asked, cancelled, pinned)
             return [scores.logs for scores in found]
 
-        return _remembered(self._baselines, (without_input(prompt), questions), scored)
+        return remembered(self._baselines, (without_input(prompt), questions), scored, REMEMBERED)
 
     def free(self) -> None:
         """Give the memory of the context back."""
         self.context.free()
-
-
-def without_input(prompt: Prompt) -> Prompt:
-    """The same prompt with nothing to read in it."""
-    return replace(prompt, blocks=tuple(Block(block.name, "") for block in prompt.blocks), notes=())
-
-
-def _remembered(kept: OrderedDict[Hashable, V], key: Hashable, make: Callable[[], V]) -> V:
-    """The value of a key, made once and forgotten when `REMEMBERED` others were used since."""
-    found = kept.get(key)
-    if found is None:
-        found = kept[key] = make()
-        if len(kept) > REMEMBERED:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return found
 
 
 def _told_apart(option: list[int], rows: Sequence[Sequence[int]], shared: int) -> list[int]:
@@ -210,11 +195,3 @@ def _least(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
     name = min(named, key=lambda field: max(named[field].values()))
     return {f"{name}: {text}": share for text, share in named[name].items()}
-
-
-def _best(chances: Sequence[float]) -> int:
-    return max(range(len(chances)), key=lambda index: chances[index])
-
-
-def _named(question: Question, chances: Sequence[float]) -> dict[str, float]:
-    return {option.text: chance for option, chance in zip(question.options, chances, strict=True)}

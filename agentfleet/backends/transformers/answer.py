@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from math import exp
 from typing import Any, Final
 
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp.chat import Chat
-from agentfleet.backends.llama_cpp.grammar import grammar_of
-from agentfleet.backends.llama_cpp.numbers import bound_numbers
-from agentfleet.backends.llama_cpp.score import close, shares
+from agentfleet.backends.llama_cpp.grammar import grammar_of_schema
+from agentfleet.backends.options import best, close, mass, named, remembered, shares, without_input
 from agentfleet.backends.transformers.weights import How, Weights, library
 from agentfleet.errors import BackendError
-from agentfleet.prompt import Block, Prompt
+from agentfleet.prompt import Prompt
 from agentfleet.schema import Question
 
 KEPT: Final = 256
@@ -39,8 +37,8 @@ class Answerer:
         self.chat = chat
         self.name = name
         self._tokenizer: Any = None
-        self._specs: OrderedDict[str, str] = OrderedDict()
-        self._empty: OrderedDict[tuple[Any, ...], list[float]] = OrderedDict()
+        self._specs: OrderedDict[Hashable, str] = OrderedDict()
+        self._empty: OrderedDict[Hashable, list[float]] = OrderedDict()
 
     def key(self, request: Request) -> tuple[Any, ...] | None:
         """Requests of one key can be decoded together; None: this one stands alone."""
@@ -73,19 +71,12 @@ class Answerer:
         return found
 
     def _spec(self, schema: str) -> str:
-        spec = self._specs.get(schema)
-        if spec is None:
-            try:
-                spec = grammar_of(library("outlines.types").JsonSchema(bound_numbers(json.loads(schema))))
-            except (library("jsonschema").SchemaError, ValueError) as error:
-                raise BackendError(
-                    f"this is no JSON Schema that a model can be held to: {str(error).splitlines()[0]}"
-                ) from error
+        def made() -> str:
+            spec = grammar_of_schema(schema)
             self._matcher(spec)
-            self._specs[schema] = spec
-            if len(self._specs) > KEPT:
-                self._specs.popitem(last=False)
-        return spec
+            return spec
+
+        return remembered(self._specs, schema, made, KEPT)
 
     def _matcher(self, spec: str) -> Any:
         if self._tokenizer is None:
@@ -117,26 +108,20 @@ class Answerer:
         options = close([self.weights.tokens(option.text, special=False) for option in questions[0].options])
         logs = self.weights.score(prompt, options)
         chances = shares(logs, self._baseline(request.prompt, options))
-        best = max(range(len(chances)), key=chances.__getitem__)
         return Completion(
-            json.dumps(questions[0].options[best].value), self.name, usage=Usage(len(prompt), 0),
-            distribution=_named(questions[0], chances), option_mass=shares_mass(logs),
+            json.dumps(questions[0].options[best(chances)].value), self.name, usage=Usage(len(prompt), 0),
+            distribution=named(questions[0], chances), option_mass=mass(logs),
         )  # fmt: skip
 
     def _baseline(self, prompt: Prompt, options: Sequence[Sequence[int]]) -> list[float]:
         """How the model scores the options when the input is empty: what it prefers before it has read anything."""
-        empty = replace(prompt, blocks=tuple(Block(block.name, "") for block in prompt.blocks), notes=())
-        tokens = self.chat.tokens(empty.messages())
+        tokens = self.chat.tokens(without_input(prompt).messages())
         key = (tuple(tokens), tuple(map(tuple, options)))
-        if key not in self._empty:
-            self._empty[key] = self.weights.score(tokens, options)
-            if len(self._empty) > KEPT:
-                self._empty.popitem(last=False)
-        return self._empty[key]
+        return remembered(self._empty, key, lambda: self.weights.score(tokens, options), KEPT)
 
     def _several(self, questions: Sequence[Question], prompt: list[int]) -> Completion:
         """Closed fields one after the other, as the JSON object that examples show; the least certain one speaks."""
-        written, answers, least, mass = "{", dict[str, Any](), dict[str, float](), 1.0
+        written, answers, least, lowest = "{", dict[str, Any](), dict[str, float](), 1.0
         for number, question in enumerate(questions):
             written += f"{json.dumps(question.name)}:"
             end = "}" if number == len(questions) - 1 else ","
@@ -145,13 +130,13 @@ class Answerer:
             shared = _shared(rows)
             logs = self.weights.score([*prompt, *rows[0][:shared]], close([row[shared:] for row in rows]))
             chances = shares(logs)
-            best = max(range(len(chances)), key=chances.__getitem__)
-            answers[question.name], written = question.options[best].value, texts[best]
-            mass = min(mass, shares_mass(logs))
+            at = best(chances)
+            answers[question.name], written = question.options[at].value, texts[at]
+            lowest = min(lowest, mass(logs))
             if not least or max(chances) < max(least.values()):
-                least = {f"{question.name}: {text}": p for text, p in _named(question, chances).items()}
+                least = {f"{question.name}: {text}": p for text, p in named(question, chances).items()}
         return Completion(
-            json.dumps(answers), self.name, usage=Usage(len(prompt), 0), distribution=least, option_mass=mass
+            json.dumps(answers), self.name, usage=Usage(len(prompt), 0), distribution=least, option_mass=lowest
         )
 
 
@@ -161,16 +146,7 @@ def how_of(request: Request) -> How:
     return How(request.temperature, **given)
 
 
-def shares_mass(logs: Sequence[float]) -> float:
-    """The share of all answers that begins with any of the options."""
-    return min(1.0, sum(map(exp, logs)))
-
-
 def _shared(rows: Sequence[Sequence[int]]) -> int:
     """How many tokens all rows begin with, leaving each at least one."""
     size = min(map(len, rows)) - 1
     return next((at for at in range(size) if len({row[at] for row in rows}) > 1), size)
-
-
-def _named(question: Question, chances: Sequence[float]) -> dict[str, float]:
-    return {option.text: chance for option, chance in zip(question.options, chances, strict=True)}

@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from agentfleet.backends.llama_cpp.cores import physical_cores
+from agentfleet.backends.options import END
 from agentfleet.errors import MissingExtra, ModelFileError
-
-END: Final = -1
-"""Stands for "the model ends its turn" after an option that another option continues."""
 
 
 @dataclass(frozen=True, slots=True)

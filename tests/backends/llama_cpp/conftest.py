@@ -10,8 +10,6 @@ import pytest
 
 from agentfleet.backends.backend import Completion, Request
 from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
-from agentfleet.prompt import Block, Prompt
-from agentfleet.schema import output_of
 
 Ask = Callable[..., Completion]
 
@@ -21,20 +19,6 @@ def engine() -> Iterator[LlamaCpp]:
     backend = LlamaCpp(embedded_path(), "smol", context=2048, threads=1)
     yield backend
     backend.shut()
-
-
-@pytest.fixture(scope="session")
-def request_for() -> Callable[..., Request]:
-    def make(
-        text: str, annotation: Any, *, closed: bool = False, instruction: str = "Read this.", **more: Any
-    ) -> Request:
-        output = output_of(annotation, where="test", closed=closed)
-        options: tuple[tuple[str, str], ...] = ()
-        if closed and len(output.questions) == 1:
-            options = tuple((option.text, option.about) for option in output.questions[0].options)
-        return Request(Prompt(instruction, (Block("text", text),), options), output, **more)
-
-    return make
 
 
 @pytest.fixture(scope="session")

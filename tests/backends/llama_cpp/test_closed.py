@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from agentfleet.backends.backend import Completion
 from agentfleet.backends.llama_cpp import LlamaCpp
 from agentfleet.backends.llama_cpp.answer import Answerer, LocalCompletion
-from agentfleet.backends.llama_cpp.score import END, Asked, close, score, shares
+from agentfleet.backends.llama_cpp.score import Asked, score
+from agentfleet.backends.options import END, close, shares
 from agentfleet.prompt import Message
 
 Ask = Callable[..., Completion]

@@ -12,8 +12,6 @@ import pytest
 from agentfleet.backends.backend import Completion, Request
 from agentfleet.backends.llama_cpp import embedded_path
 from agentfleet.backends.transformers import Transformers
-from agentfleet.prompt import Block, Prompt
-from agentfleet.schema import output_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,20 +25,6 @@ def engine(needs_torch: None) -> Iterator[Transformers]:
     backend = Transformers(str(embedded_path()), "smol", context=2048, device="cpu", threads=1)
     yield backend
     asyncio.run(backend.close())
-
-
-@pytest.fixture(scope="session")
-def request_for() -> Callable[..., Request]:
-    def make(
-        text: str, annotation: Any, *, closed: bool = False, instruction: str = "Read this.", **more: Any
-    ) -> Request:
-        output = output_of(annotation, where="test", closed=closed)
-        options: tuple[tuple[str, str], ...] = ()
-        if closed and len(output.questions) == 1:
-            options = tuple((option.text, option.about) for option in output.questions[0].options)
-        return Request(Prompt(instruction, (Block("text", text),), options), output, **more)
-
-    return make
 
 
 @pytest.fixture(scope="session")

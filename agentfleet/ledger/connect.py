@@ -208,14 +208,18 @@ def _write_ahead(connection: sqlite3.Connection, busy: float) -> None:
 
 
 def _identify(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse another program's database, and a ledger that is newer than this program."""
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise LedgerError(
-                f"{path} is a SQLite database of another program, not a ledger; nothing was changed in it. "
-                "Set AGENTFLEET_LEDGER to another path."
-            )
+    """Refuse another program's database, and a ledger that is newer than this program.
+
+    The tables are looked for first: a process that makes the ledger meanwhile gives it tables and id in one commit, so
+    whoever sees the tables sees the id too. The other way round its ledger would be taken for a stranger's.
+    """
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         return
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise LedgerError(
+            f"{path} is a SQLite database of another program, not a ledger; nothing was changed in it. "
+            "Set AGENTFLEET_LEDGER to another path."
+        )
     version = version_of(connection)
     if version > LATEST:
         raise LedgerTooNew(

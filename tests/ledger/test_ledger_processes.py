@@ -15,6 +15,24 @@ from agentfleet.ledger.sqlite import SQLiteLedger
 CHILD = Path(__file__).with_name("ledger_child.py")
 KILLS = 20
 
+MAKE = """
+import sys, time
+from pathlib import Path
+from agentfleet.ledger.sqlite import SQLiteLedger
+folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+(folder / f"here-{time.monotonic_ns()}").touch()
+while len(list(folder.glob("here-*"))) < 4:
+    time.sleep(0.001)
+beat = (max(int(path.name[5:]) for path in folder.glob("here-*")) + 50_000_000) / 1e9
+for number in range(rounds):
+    while time.monotonic() < beat + number * 0.01:
+        pass
+    ledger = SQLiteLedger(folder / f"{number}.sqlite")
+    ledger.runs()
+    ledger.close()
+"""
+"""Makes ledger after ledger on the beat that all who are here agree on."""
+
 
 def start(path: Path, log: Path, run: str, owner: str, count: int) -> subprocess.Popen[str]:
     command = [sys.executable, str(CHILD), str(path), str(log), run, owner, str(count)]
@@ -118,3 +136,12 @@ def test_a_living_owner_in_another_process_is_respected(
     out, problem = child.communicate()
     assert out.strip() == "done", problem
     assert ledger.read(run.id).run.epoch == 2
+
+
+def test_processes_that_make_the_same_ledger_at_once(tmp_path: Path) -> None:
+    """Each round is a new file that all of them make in the same moment: nobody takes it for a stranger's."""
+    command = [sys.executable, "-c", MAKE, str(tmp_path), "60"]
+    makers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(4)]
+    said = [maker.communicate(timeout=120)[0] for maker in makers]
+    assert said == [""] * 4
+    assert len(list(tmp_path.glob("*.sqlite"))) == 60

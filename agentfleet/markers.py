@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
@@ -30,7 +30,23 @@ class _Marker:
 
 
 class Verbatim(_Marker):
-    """``Annotated[str, Verbatim()]``: the value must stand in the text that the skill reads (numbers as numbers)."""
+    """``Annotated[str, Verbatim()]``: the value must stand in the text that the skill reads (numbers as numbers).
+
+    ``Verbatim(found_by)``: it must be one of the values that this function finds in that text (str → values), as where
+    plain code finds the candidates and the model is only to choose among them.
+    """
+
+    def __init__(self, found_by: Callable[[str], Iterable[Any]] | None = None) -> None:
+        self.found_by = found_by
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Verbatim) and other.found_by is self.found_by
+
+    def __hash__(self) -> int:
+        return hash((Verbatim, self.found_by))
+
+    def __repr__(self) -> str:
+        return f"Verbatim({getattr(self.found_by, '__name__', '') if self.found_by else ''})"
 
 
 class ByReference(_Marker):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, Field, StringConstraints, create_model
 from typing_extensions import TypedDict
 
+from agentfleet.errors import SchemaError
 from agentfleet.schema import Abstain, Verbatim, output_of
 from agentfleet.verbatim import fields, narrow, numbers_in, source, ungrounded
 
@@ -391,3 +392,38 @@ def test_nothing_reaches_from_one_input_into_the_next() -> None:
     assert "Ada Byron" not in (source.Source(texts).pieces(None) or ())
     assert ungrounded(output, Person(name="Ada Byron"), texts) != ""
     assert source.Source(["AB", "123456"]).matching(r"^[A-Z]{2}\s\d{6}$") == []
+
+
+def euros(text: str) -> list[float]:
+    return [float(found.replace(",", ".")) for found in re.findall(r"(\d+(?:,\d\d)?) ?€", text)]
+
+
+class Bill(BaseModel):
+    total: Annotated[float, Field(le=500), Verbatim(euros)]
+    tips: list[Annotated[float, Verbatim(euros)]] = []
+
+
+def test_code_finds_the_candidates() -> None:
+    text = "on the 12th 48 guests paid 159,90 € and 20 €, not 900 €"
+    properties = options(Bill, text)["properties"]
+    assert properties["total"] == {"enum": [159.9, 20]}
+    assert properties["tips"]["items"] == {"enum": [159.9, 20, 900]}
+    output = output_of(Bill, where="t")
+    assert ungrounded(output, Bill(total=20, tips=[159.9]), [text]) == ""
+    assert ungrounded(output, Bill(total=48), [text]).startswith("total: '48.0' does not stand")
+    assert narrow(output, ["48 guests"]).problem == "total: nothing in the input fits"
+    assert Verbatim(euros) == Verbatim(euros) != Verbatim()
+
+
+@pytest.mark.parametrize(
+    ("found_by", "said"),
+    [
+        (lambda text: 1 / 0, "ZeroDivisionError"),
+        (lambda text: [[]], "unhashable"),
+        (lambda text, more: [], "TypeError"),
+    ],
+)
+def test_a_finder_that_breaks_is_named(found_by: Any, said: str) -> None:
+    kind = create_model("Kind", it=(Annotated[str, Verbatim(found_by)], ...))
+    with pytest.raises(SchemaError, match=f"lambda.*which finds what a Verbatim field may hold, raised.*{said}"):
+        narrow(output_of(kind, where="t"), ["text"])

@@ -31,7 +31,7 @@ from agentfleet.graph.binding import bind, checked, only_text
 from agentfleet.graph.dag import Dag
 from agentfleet.graph.examples import Example, Given, examples_path, load_examples
 from agentfleet.graph.fingerprint import base_fingerprint
-from agentfleet.graph.options import Chosen, OnFail, Options
+from agentfleet.graph.options import UNSET, Chosen, OnFail, Options
 from agentfleet.graph.signature import Param, Signature
 from agentfleet.graph.skill import build_prompt, show_prompt
 from agentfleet.graph.trace import current
@@ -116,6 +116,11 @@ class Step(Generic[P, R]):
         self.__wrapped__ = fn
 
     # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def lies_open(self) -> bool:
+        """Do its nodes lie where it stands, with no node for itself? So it is with graphs that nothing is asked of."""
+        return self.kind == "graph" and not self.checks and self.options.on_fail is UNSET
 
     @property
     def is_skill(self) -> bool:

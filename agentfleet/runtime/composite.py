@@ -14,7 +14,7 @@ from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.ids import digest
 from agentfleet.labels import PUBLIC, Label, join_all
 from agentfleet.runtime.context import Blocked, Interrupted, RunContext
-from agentfleet.runtime.node import RAISED, Done, Visit, block, moved, user_error
+from agentfleet.runtime.node import ANY_VALUE, RAISED, Done, Visit, block, moved, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.runtime.scope import Scope
 from agentfleet.runtime.skill import problem_of
@@ -40,7 +40,7 @@ async def inner(
     visit: Visit, step: Any, inputs: dict[str, Any], labels: dict[str, Label], prefix: str, run_node: Runner
 ) -> tuple[Any, Label]:
     """Run what stands inside a composite: a graph's nodes lie at `prefix`, a step at ``prefix/name``."""
-    if step.kind == "graph" and not step.checks:
+    if step.lies_open:
         for param in step.params:
             if param.name not in inputs:
                 inputs[param.name] = param.make_default()
@@ -167,8 +167,7 @@ def _exhausted(visit: Visit, value: Any, label: Label) -> Done:
     if wish is OnFail.RAISE:
         raise StepFailed(f"{visit.path}: {why}", (), value, visit.path)
     if wish is OnFail.WAIT:
-        schema = {"note": "a value of the type of the step"}
-        raise block(visit, Wait(visit.path, "failed", why, visit.step.codec.dump(value), schema), ())
+        raise block(visit, Wait(visit.path, "failed", why, visit.step.codec.dump(value), ANY_VALUE), ())
     if wish is UNSET or wish is OnFail.BEST:
         return Done(value, model="best", outcome="rejected", label=label)
     return Done(wish, model="default", outcome="rejected", label=label, fallback=True)

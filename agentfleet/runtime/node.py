@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from agentfleet.errors import AgentfleetError, InputError, RunCancelled, StepError, StepFailed
+from agentfleet.graph.options import OnFail
 from agentfleet.ids import digest
 from agentfleet.labels import PUBLIC, Label
 from agentfleet.ledger.records import AttemptRow, NodeRow
@@ -93,10 +94,30 @@ async def run_node(
         done = await _by_kind(visit)
     except (Blocked, Interrupted, asyncio.CancelledError):
         raise
+    except (StepError, StepFailed) as error:
+        done = _instead(visit, error)
     except BaseException as error:
         _record_failure(visit, error)
         raise
     return await _finish(visit, done)
+
+
+def _instead(visit: Visit, error: StepError | StepFailed) -> Done:
+    """What ``on_fail`` puts in the place of a node that failed. Skills have asked it of their ladder already."""
+    wish, options = visit.step.options.on_fail, visit.step.options
+    attempts, best = (error.attempts, error.best) if isinstance(error, StepFailed) else ((), None)
+    if wish is OnFail.WAIT and not visit.step.is_skill:
+        raise block(visit, Wait(visit.path, "failed", str(error), "", ANY_VALUE), attempts) from error
+    if wish is OnFail.BEST and not visit.step.is_skill and best is not None:
+        return Done(best, model="best", outcome="rejected", durable=visit.step.effect)
+    if options.has_default:
+        return Done(wish, "", "default", "rejected", attempts, fallback=True, durable=visit.step.effect)
+    _record_failure(visit, error)
+    raise error
+
+
+ANY_VALUE: dict[str, Any] = {"note": "a value of the type of the step"}
+"""Stands for the schema where a person is asked for a value that no skill describes."""
 
 
 def fingerprint(step: Step[..., Any], inputs: Mapping[str, Any], path: str) -> str:

@@ -79,14 +79,14 @@ def find_step(graph: Any, path: str, reference: str) -> Any | None:
 
 
 def _on_path(one: Any, names: list[str]) -> Any | None:
-    if one.kind != "graph" or one.checks:
+    if not one.lies_open:
         if names[0] != one.name:
             return None
         names = names[1:]
     for name in names:
         if one.kind in ("each", "repeat"):
             one = one.inner
-            if one.kind != "graph" or one.checks:
+            if not one.lies_open:
                 if one.name != name:
                     return None
                 continue

@@ -61,7 +61,7 @@ async def walk(context: RunContext, step: Step[..., Any], inputs: dict[str, Any]
 
 async def _whole(context: RunContext, step: Step[..., Any], inputs: dict[str, Any]) -> Any:
     labels = {p.name: p.label or INTERNAL for p in step.params}
-    if step.kind == "graph" and not step.checks:
+    if step.lies_open:
         scope = Scope(context, step.dag, inputs, labels, "", 0, run_node)  # type: ignore[attr-defined]
         value, _ = await scope.run()
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from decimal import Decimal
 from enum import Enum
@@ -74,6 +74,12 @@ class _Field:
         return _pattern_text(patterns[-1]) if patterns else None
 
     @property
+    def found_by(self) -> Callable[[str], Iterable[Any]] | None:
+        """The user's own function that finds the candidates."""
+        found = [extra.found_by for _, extras in self.kinds for extra in extras if isinstance(extra, Verbatim)]
+        return next((function for function in found if function is not None), None)
+
+    @property
     def longest(self) -> int | None:
         """Characters that its type allows, None for any number."""
         found = [getattr(extra, "max_length", None) for _, extras in self.kinds for extra in extras]
@@ -82,13 +88,15 @@ class _Field:
 
     def pieces(self, source: Source) -> list[Any] | None:
         """Of free text the pieces that it may be, None when there are too many to list."""
-        if self.pattern is not None or any(kind is not str for kind, _ in self.kinds):
+        if self.found_by is not None or self.pattern is not None or any(kind is not str for kind, _ in self.kinds):
             return None
         found = source.pieces(self.longest)
         return None if found is None else self._fitting(found)
 
     def candidates(self, source: Source) -> list[Any] | None:
         """The values that it may take, None when they cannot be listed (free text)."""
+        if self.found_by is not None:
+            return self._fitting(source.found_by(self.found_by))
         if self.number:
             found: list[Any] | None = [int(n) if n.is_integer() else n for n in source.numbers]
         else:
@@ -302,6 +310,8 @@ def _stands(field: _Field, value: Any, source: Source) -> bool:
         value = value.value
     if isinstance(value, bool) or any(type(value) is type(other) and value == other for other in field.besides):
         return True
+    if field.found_by is not None and not isinstance(value, (list, tuple, set, frozenset)):
+        return value in source.found_by(field.found_by)
     if isinstance(value, _NUMERIC):
         return any(abs(number - float(value)) < 1e-9 for number in source.numbers)
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
+from typing import Any
 
 from pydantic_core import SchemaError as BadPattern
 from pydantic_core import SchemaValidator, core_schema
 
 from agentfleet.decoding import weight_of
+from agentfleet.errors import SchemaError
 from agentfleet.verbatim.numbers import numbers_in
 
 _START = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s]")
@@ -44,6 +46,19 @@ class Source:
     @cached_property
     def numbers(self) -> list[float]:
         return numbers_in("\n".join(self.parts))
+
+    def found_by(self, function: Callable[[str], Iterable[Any]]) -> list[Any]:
+        """What a user's function finds in the parts, each value once. Raises SchemaError when it raises."""
+        try:
+            found = [value for part in self.parts for value in function(part)]
+            plain = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
+            return list({(type(value), value): value for value in plain}.values())
+        except Exception as error:
+            name = getattr(function, "__qualname__", repr(function))
+            raise SchemaError(
+                f"{name}, which finds what a Verbatim field may hold, raised {type(error).__name__}: {error}. It must "
+                "take a text and return strings or numbers."
+            ) from error
 
     @cached_property
     def folded(self) -> tuple[str, ...]:

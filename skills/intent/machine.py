@@ -6,12 +6,13 @@ Wide on purpose: what is caught here waits for a person, what slips through coul
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
-from agentfleet.stock.skills.intent.words import Lexicon, data, guards, sentences
+from agentfleet.stock.skills.intent.lexicon import Sign, Signs, data, sentences
+from agentfleet.stock.skills.intent.words import guards
 
-SIGNS: tuple[tuple[tuple[str, int], ...], ...] = (
+SIGNS: tuple[Sign, ...] = (
     (("notice", 0), ("towards", 1), ("agent", 3)),
     (("agent", 0), ("reads", 4)),
     (("automatic", 0), ("agent", 1), ("reads", 6)),
@@ -35,37 +36,19 @@ def speaks_to_a_machine(text: str) -> bool:
     """Looks at the whole text, quotes and signature too."""
     if _SHAPES.search(text) or "to_the_machine" in guards(text):
         return True
-    return any(_shows(words, sign) for words in sentences(text) for sign in SIGNS) or _keeps_a_secret(text)
+    return any(_signs().show(_read(words)) or _keeps_a_secret(words) for words in sentences(text))
 
 
-def _keeps_a_secret(text: str) -> bool:
-    return any(theme == "secret" for words in sentences(text) for theme, _ in _groups().find(words))
+def _keeps_a_secret(words: Sequence[str]) -> bool:
+    return any(group == "secret" for group, _ in _signs().groups.find(words))
 
 
 @cache
-def _groups() -> Lexicon:
-    return Lexicon(data()["machine"])
+def _signs() -> Signs:
+    return Signs(data()["machine"], SIGNS)
 
 
-def _shows(words: Sequence[str], sign: tuple[tuple[str, int], ...]) -> bool:
-    places = _places(tuple(words))
-    first, *rest = sign
-    return any(_goes_on(places, at, rest) for at in places.get(first[0], ()))
-
-
-def _goes_on(places: Mapping[str, tuple[int, ...]], at: int, rest: Sequence[tuple[str, int]]) -> bool:
-    if not rest:
-        return True
-    (group, gap), *more = rest
-    return any(at < place <= at + gap + 1 and _goes_on(places, place, more) for place in places.get(group, ()))
-
-
-def _places(words: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, list[int]] = {}
-    french = not {"j", "je"}.isdisjoint(words)  # there "ai" is "have"
-    for at, word in enumerate(words):
-        if french and word == "ai":
-            continue
-        for group in {group for group, _ in _groups().find(words[at : at + 1])}:
-            found.setdefault(group, []).append(at)
-    return {group: tuple(spots) for group, spots in found.items()}
+def _read(words: Sequence[str]) -> Sequence[str]:
+    """French "j'ai" is "I have", and no artificial intelligence."""
+    french = not {"j", "je"}.isdisjoint(words)
+    return ["" if word == "ai" else word for word in words] if french else words

@@ -48,10 +48,9 @@ def intent(email: str) -> Kind:
     without asking for money. other: anything else (questions before buying, invoices, accounts, jobs, thanks,
     advertising). What is quoted from earlier mails does not count, only the customer's own words.
     """
-    words = own_words(email)
-    if not any(letter.isalnum() for letter in words) and not speaks_to_a_machine(email):
+    if not _says_something(email):
         return "other"
-    return ask(words.replace("#", "# "), noticed(email))
+    return ask((own_words(email) or email).replace("#", "# "), noticed(email))
 
 
 @intent.check
@@ -59,6 +58,17 @@ def is_no_instruction(kind: Kind, email: str) -> None:
     """Text that addresses the machine instead of the shop is decided by nobody automatic."""
     if speaks_to_a_machine(email):
         raise ValueError("the e-mail gives instructions to the assistant or system; a person must read it")
+
+
+@intent.check
+def is_of_the_customer(kind: Kind, email: str) -> None:
+    """A mail that is all quotes, or forwarded whole, says nothing of its own; what is meant is not ours to guess."""
+    if _says_something(email) and not _says_something(own_words(email)):
+        raise ValueError("the e-mail has no words of its own, only quoted or forwarded ones; a person must read it")
+
+
+def _says_something(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)
 
 
 @intent.check
@@ -75,12 +85,12 @@ def refund_is_asked_for(kind: Kind, email: str) -> None:
         if asks_money_back(email):
             raise ValueError(f"not {kind}: the customer's own words ask for money back")
         return
-    if not asks_money_back(email):
-        raise ValueError(
-            "no refund: the customer's own words ask for no money back, or only if something else fails, or say it has come"
-        )
     if "only_asking" in guards(own_words(email)) or "before_buying" in themes(email):
         raise ValueError("it seems to be a question about the rules, not a request for money back")
+    if not asks_money_back(email):
+        raise ValueError(
+            "no refund: the customer's own words ask for no money back, or only on a condition, or say it has come, or take it back"
+        )
 
 
 @intent.check

@@ -28,13 +28,6 @@ _AMOUNT = re.compile(
 )
 
 
-class Order(BaseModel):
-    """An order: `order_id` like AB-123456, `amount` in the currency of the mail."""
-
-    order_id: Annotated[str, Field(pattern=r"^[A-Z]{2}-\d{6}$"), Verbatim()]
-    amount: Annotated[float, Field(ge=0), Verbatim()]
-
-
 def order_numbers(text: str) -> list[str]:
     """The different order numbers of a text, in order."""
     return list(dict.fromkeys(_ORDER.findall(text)))
@@ -58,6 +51,13 @@ def _value(number: str) -> float:
     decimals = re.search(r"[.,](\d{1,2})$", number)
     whole = number[: decimals.start()] if decimals else number
     return float(re.sub(r"\D", "", whole) + "." + (decimals.group(1) if decimals else "0"))
+
+
+class Order(BaseModel):
+    """An order: `order_id` like AB-123456, `amount` in the currency of the mail."""
+
+    order_id: Annotated[str, Field(pattern=r"^[A-Z]{2}-\d{6}$"), Verbatim()]
+    amount: Annotated[float, Field(ge=0), Verbatim(amounts)]
 
 
 @extract(tier="small", up_to="person")

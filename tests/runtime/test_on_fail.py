@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -242,3 +242,49 @@ def test_a_model_without_a_known_price_is_not_asked_within_a_budget(opened: Open
 def test_a_budget_of_nothing_still_pays_for_what_is_free(opened: Opened) -> None:
     session, _ = opened({"number": 2}, [SMALL])
     assert session.run(shown.using(budget=0), {"text": "x"}).value == "it is 2"
+
+
+@step
+def divided(text: str) -> int:
+    return 12 // len(text)
+
+
+@divided.check
+def is_small(value: int, text: str) -> None:
+    if value > 6:
+        raise ValueError(f"{value} is too much")
+
+
+@graph
+def around(text: str) -> int:
+    return divided(text)
+
+
+@pytest.mark.parametrize("failing", [divided, around])
+def test_plain_steps_and_graphs_follow_it_too(opened: Opened, failing: Any) -> None:
+    session, _ = opened({}, [SMALL])
+    assert session.run(failing, {"text": ""}).status == "failed"
+    assert session.run(failing.using(on_fail=OnFail.RAISE), {"text": ""}).status == "failed"
+    run = session.run(failing.using(on_fail=-1), {"text": ""})
+    last = run.steps[failing.name]
+    assert (run.value, last.model, last.fallback) == (-1, "default", True)
+    assert session.read(run.id, failing).value == -1
+
+
+@pytest.mark.parametrize("failing", [divided, around])
+def test_plain_steps_and_graphs_may_wait_for_a_person(opened: Opened, failing: Any) -> None:
+    session, _ = opened({}, [SMALL])
+    waits = failing.using(on_fail=OnFail.WAIT)
+    run = session.run(waits, {"text": ""})
+    assert [(w.path, w.reason) for w in run.waiting] == [(failing.name, "failed")]
+    assert "ZeroDivisionError" in run.waiting[0].why
+    session.answer(run.id, failing.name, "5", graph=waits)
+    assert session.resume(run.id, waits).value == 5
+
+
+def test_the_best_of_a_plain_step_is_what_its_check_refused(opened: Opened) -> None:
+    session, _ = opened({}, [SMALL])
+    assert session.run(divided, {"text": "x"}).status == "failed"
+    run = session.run(divided.using(on_fail=OnFail.BEST), {"text": "x"})
+    assert (run.value, run.steps["divided"].outcome) == (12, "rejected")
+    assert session.run(divided.using(on_fail=OnFail.BEST), {"text": ""}).status == "failed"

@@ -130,7 +130,27 @@ def test_a_book_is_not_decided_at_a_glance() -> None:
 
 def test_an_empty_mail_asks_no_model() -> None:
     assert "answered by the body" in intent.prompt(email=" \n ")
-    assert "answered by the body" in intent.prompt(email="> only a quote")
+    assert "only a quote" in intent.prompt(email="> only a quote")
+
+
+def test_a_mail_that_is_all_quotes_is_for_a_person() -> None:
+    assert "no words of its own" in problem("other", "> only a quote")
+    assert "no words of its own" in problem("delivery", "---- Messaggio inoltrato ----\nDove si trova il mio pacco?")
+    assert not problem("other", " \n ")
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        "Scratch what I sent on Sunday about wanting the £64.99 back for JC-207745. I'm keeping it.",
+        "Vergessen Sie bitte meine Mail wegen der Erstattung. Ich will mein Geld zurück, schrieb ich; wir behalten ihn.",
+        "If it isn't here by Friday I'll have to buy one locally and then I want my $138.00 back.",
+        "Als ze pas maandag komen dan wil ik mijn geld terug.",
+    ],
+)
+def test_what_is_taken_back_or_conditional_is_no_request(mail: str) -> None:
+    assert not asks_money_back(mail)
+    assert "ask for no money back" in problem("refund", mail)
 
 
 def test_marks_in_a_mail_are_no_marks() -> None:

@@ -35,7 +35,8 @@ _MARK = re.compile(r"(?<![\w#])#([a-z][a-z0-9_]+)")
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d+")
 _MIN_TEXTS = 2
-_FULL_MARKS = 3.0
+FULL_MARKS = 3.0
+"""Each mark weighs MARK / FULL_MARKS."""
 
 _BASE = 0x9E37_79B9_7F4A_7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
@@ -147,7 +148,7 @@ class Features:
         known = [self.marks[mark] for mark in found.marks if mark in self.marks]
         if not known:
             return columns, values
-        weight = np.full(len(known), MARK / _FULL_MARKS, np.float32)
+        weight = np.full(len(known), MARK / FULL_MARKS, np.float32)
         return np.concatenate([columns, np.array(known, columns.dtype)]), np.concatenate([values, weight])
 
     def _scale(self, values: Floats, unknown: int, weight: float) -> None:

@@ -39,9 +39,9 @@ class Points:
         """Span the space of these examples, if they are few."""
         if design.shape[0] > SPANNED:
             return cls(design, False, design)
-        products = _products(design)
-        products[np.diag_indices_from(products)] += _RIDGE
-        return cls(design, True, np.linalg.cholesky(products))
+        kernel = products(design)
+        kernel[np.diag_indices_from(kernel)] += _RIDGE
+        return cls(design, True, np.linalg.cholesky(kernel))
 
     def fitted(self, model: Any, labels: Ints) -> tuple[Doubles, Doubles]:
         """Fit; the weights (columns × options) and the bias."""
@@ -61,7 +61,7 @@ _COMMON = 25
 """Columns that stand in more examples than this are multiplied as one dense block, the rest as sparse ones."""
 
 
-def _products(design: csr_matrix) -> Doubles:
+def products(design: csr_matrix) -> Doubles:
     """Inner products of all examples with each other."""
     columns = design.tocsc()
     common = np.diff(columns.indptr) > _COMMON

@@ -34,7 +34,7 @@ def doctor(as_json: Json = False) -> None:
 
       agentfleet doctor
     """
-    checks = [_python(), *_extras(), *_guarded(_fleet), *_guarded(_ledger), *_keys()]
+    checks = [_python(), *_memory(), *_extras(), *_guarded(_fleet), *_guarded(_ledger), *_keys()]
     if as_json:
         print(json.dumps([{"what": what, "ok": good, "note": note} for what, good, note in checks]))
     else:
@@ -47,6 +47,18 @@ def doctor(as_json: Json = False) -> None:
 
 def _python() -> Check:
     return "python", True, f"{platform.python_version()}, {os.cpu_count()} cores, agentfleet {_version('agentfleet')}"
+
+
+def _memory() -> list[Check]:
+    """The largest models of the catalogue that would fit, so that a user knows what to look for."""
+    from agentfleet.fleet.catalogue import fits_here, memory_here
+
+    memory = memory_here()
+    if memory is None:
+        return []
+    fitting = [f"{fit.entry.name} {fit.format}".strip() for fit in fits_here(memory)[:3]]
+    note = f"of the known models fit at most: {', '.join(fitting)}" if fitting else "no known model fits"
+    return [("memory", bool(fitting), f"{memory / 1e9:.1f} GB; {note}")]
 
 
 def _version(package: str) -> str:

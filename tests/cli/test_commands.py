@@ -80,7 +80,9 @@ def test_doctor_offers_a_key_and_does_not_show_it(command: Command, monkeypatch:
     assert done.code == 0
     assert "not used until a model is named: --frontier openai:MODEL" in done.out
     assert "sk-test" not in done.out
-    assert {"python", "fleet", "ledger"} <= {row["what"] for row in json.loads(command("doctor", "--json").out)}
+    notes = {row["what"]: row["note"] for row in json.loads(command("doctor", "--json").out)}
+    assert {"python", "memory", "fleet", "ledger"} <= set(notes)
+    assert "of the known models fit at most: " in notes["memory"]
 
 
 def test_doctor_names_a_broken_fleet_file(project: Path, command: Command) -> None:

@@ -40,7 +40,8 @@ class PulledFile(_Row):
 
 
 class Pulled(_Row):
-    """One model. `revision`: the commit. `file`: what is opened, "" for the whole folder (safetensors).
+    """One model. `revision`: the commit. `asked`: the branch or tag that it was then. `file`: what is opened, "" for the
+    whole folder (safetensors).
 
     `model`, `format`: as the catalogue calls them, "" where it does not know it. `template`: sha256 of its chat template,
     None where it has none. `license`: as the catalogue or the hub says. `date`: when it was pulled.
@@ -48,6 +49,7 @@ class Pulled(_Row):
 
     repo: str
     revision: str = Field(pattern=f"^{REVISION}$")
+    asked: str = ""
     file: str = ""
     model: str = ""
     format: str = ""
@@ -81,9 +83,13 @@ class Pulled(_Row):
     def bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 
+    def is_at(self, revision: str) -> bool:
+        """Is this the revision that somebody names: a commit, its first letters, or the branch that was asked for?"""
+        return revision == self.asked or self.revision.startswith(revision)
+
     def folder(self, home: Path) -> Path:
         """Where its files lie. A lock of another revision means another folder."""
-        return home / MODELS / self.repo.replace("/", "--") / self.revision[:_SHOWN]
+        return folder_of(home, self.repo, self.revision)
 
     def opened(self, home: Path) -> Path:
         """What a backend opens: the GGUF file, or the folder."""
@@ -92,6 +98,11 @@ class Pulled(_Row):
     def missing(self, home: Path) -> list[str]:
         """Names of files that are not there."""
         return [file.name for file in self.files if not (self.folder(home) / file.name).is_file()]
+
+
+def folder_of(home: Path, repo: str, revision: str) -> Path:
+    """Where the files of a repository at a commit lie."""
+    return home / MODELS / repo.replace("/", "--") / revision[:_SHOWN]
 
 
 def place_in_models(pulled: Pulled, file: PulledFile) -> str:
@@ -136,7 +147,7 @@ def resolve(place: str, known: Mapping[str, Pulled], home: Path) -> Pulled:
         raise ModelFileError(
             f"the model {place} is not pulled. Run: agentfleet models pull {_argument(place)}"
         ) from None
-    if wanted and wanted.revision and not pulled.revision.startswith(wanted.revision):
+    if wanted and not pulled.is_at(wanted.revision):
         raise ModelFileError(
             f"the fleet asks for {place}, and agentfleet.lock has its revision {pulled.revision}. To move it run:"
             f" agentfleet models pull {_argument(place)} --update"

@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -107,9 +106,7 @@ class HubServer:
 
     def _refused(self, request: Request) -> Response | None:
         told = request.headers
-        self.seen.append(
-            Seen(request.method, request.url.path, told.get("range", ""), told.get("authorization", ""))
-        )
+        self.seen.append(Seen(request.method, request.url.path, told.get("range", ""), told.get("authorization", "")))
         if self.failing:
             return Response(status_code=self.failing.pop(0))
         if "owner" not in request.path_params:
@@ -136,7 +133,9 @@ class HubServer:
         if refused is not None:
             return refused
         found, commit = self._repo(request), self._commit(request)
-        siblings = [_sibling(name, data, "blobs" in request.query_params) for name, data in found.commits[commit].items()]
+        siblings = [
+            _sibling(name, data, "blobs" in request.query_params) for name, data in found.commits[commit].items()
+        ]
         body = {"id": "x/y", "sha": commit, "siblings": siblings, "tags": found.tags, "gated": bool(found.gated)}
         return JSONResponse(body)
 
@@ -195,8 +194,3 @@ def _sibling(name: str, data: bytes, blobs: bool) -> dict[str, Any]:
 
 def _blob(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-def weights(path: Path) -> bytes:
-    """The bytes of a real model's file."""
-    return path.read_bytes()

@@ -201,11 +201,9 @@ def _patiently(call: Callable[[], T]) -> T:
 
 def _append(files: Any, url: str, part: Path, headers: dict[str, str], size: int | None, bar: type) -> None:
     with part.open("ab") as file:
-        try:
-            files.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size, tqdm_class=bar)
-        finally:
-            file.flush()
-            os.fsync(file.fileno())
+        files.http_get(url, file, resume_size=file.tell(), headers=headers, expected_size=size, tqdm_class=bar)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _origin(url: str) -> tuple[str, str]:

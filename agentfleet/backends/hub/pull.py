@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ from agentfleet.backends.hub.client import Hub, Listing, Remote, Watch, is_offli
 from agentfleet.backends.hub.inspect import check_file, template_of
 from agentfleet.errors import ModelFileError, Unavailable, UnknownName, UsageError
 from agentfleet.fleet.catalogue import Entry, catalogue, entry
-from agentfleet.fleet.lock import Lock, load_lock, save_lock, sha256_of
-from agentfleet.fleet.pulled import MODELS, Pulled, PulledFile, find_pulled
+from agentfleet.fleet.lock import Lock, load_lock, save_lock, verify
+from agentfleet.fleet.pulled import MODELS, Pulled, PulledFile, find_pulled, folder_of
 from agentfleet.fleet.reference import Reference, parse_reference
 
 RESERVE: Final = 100 * 10**6
@@ -74,12 +75,12 @@ def pull(
     known = _known(asked, lock)
     if known is not None and not update:
         _same_revision(asked, known)
-        if not known.missing(lock.home) and _all_right(known, lock.home, watch):
+        if _is_whole(known, lock):
             say(f"{known.key} is here, as the lock knows it")
             return known
     if is_offline():
         raise Unavailable(_offline(asked, known, lock.home))
-    return _fetch(asked, None if update else known, known, lock, hub(), say, watch)
+    return _Pulling(asked, known, update, lock.home, hub(), say, watch).pull()
 
 
 def _known(asked: Wanted, lock: Lock) -> Pulled | None:
@@ -94,18 +95,20 @@ def _known(asked: Wanted, lock: Lock) -> Pulled | None:
 
 def _same_revision(asked: Wanted, known: Pulled) -> None:
     revision = asked.reference.revision
-    if revision and not known.revision.startswith(revision):
+    if not known.is_at(revision):
         raise UsageError(
             f"agentfleet.lock has {known.key} at {known.revision}, not at {revision}. To move it: --update"
         )
 
 
-def _all_right(known: Pulled, home: Path, watch: Watch) -> bool:
-    folder = known.folder(home)
-    return all(
-        (folder / file.name).stat().st_size == file.bytes and sha256_of(folder / file.name) == file.sha256
-        for file in known.files
-    )
+def _is_whole(known: Pulled, lock: Lock) -> bool:
+    """Are all its files there, and those that the lock knows?"""
+    try:
+        for file in known.files:
+            verify(known.folder(lock.home) / file.name, lock)
+    except ModelFileError:
+        return False
+    return True
 
 
 def _offline(asked: Wanted, known: Pulled | None, home: Path) -> str:
@@ -113,48 +116,70 @@ def _offline(asked: Wanted, known: Pulled | None, home: Path) -> str:
     return f"offline (HF_HUB_OFFLINE is set), and not here: {what}. Unset it where there is a network, and pull there"
 
 
-def _fetch(
-    asked: Wanted, pinned: Pulled | None, before: Pulled | None, lock: Lock, hub: Hub, say: Say, watch: Watch
-) -> Pulled:
-    repo = pinned.repo if pinned else asked.reference.repo
-    listing = hub.listing(repo, pinned.revision if pinned else asked.reference.revision or "main")
-    file, remotes = _chosen(asked, pinned, listing)
-    say(
-        f"{Reference(repo, file, listing.revision[:12])} from {hub.host}, {sum(r.size or 0 for r in remotes) / 1e6:.0f} MB"
-    )
-    found = Pulled(
-        repo=repo,
-        revision=listing.revision,
-        file=file,
-        model=asked.name,
-        format=format_of(file),
-        license=_license(asked.name, listing),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        files=tuple(PulledFile(name=r.name, sha256="0" * 64, bytes=r.size or 1) for r in remotes),
-    )
-    folder = found.folder(lock.home)
-    with _alone(folder, lock.home):
-        _check_room(folder, remotes)
-        files = tuple(_file(hub, listing, one, folder, pinned, watch) for one in remotes)
-        found = found.model_copy(update={"files": files, "template": template_of(found.opened(lock.home))})
-        _check_pinned(found, pinned)
-        _record(found, lock.home)
-    if before is not None and before.revision != found.revision:
-        _tell_change(before, found, say)
-        remove_files(before, lock.home)
-    return found
+@dataclass(frozen=True, slots=True)
+class _Pulling:
+    """One pull that needs the hub. `known`: the lock's entry; it is held to, unless `update`."""
 
+    asked: Wanted
+    known: Pulled | None
+    update: bool
+    home: Path
+    hub: Hub
+    say: Say
+    watch: Watch
 
-def _chosen(asked: Wanted, pinned: Pulled | None, listing: Listing) -> tuple[str, list[Remote]]:
-    """(file that is opened, files)."""
-    file = pinned.file if pinned else asked.reference.file
-    if not file and asked.name and pinned is None and _wants_gguf(asked, listing):
-        file = gguf_of_format(listing, asked.format)
-    return file, gguf_files(listing, file) if file else safetensors_files(listing)
+    @property
+    def pinned(self) -> Pulled | None:
+        return None if self.update else self.known
 
+    def pull(self) -> Pulled:
+        branch = self.branch()
+        listing = self.hub.listing(self.asked.reference.repo, self.pinned.revision if self.pinned else branch)
+        file, remotes = self.chosen(listing)
+        size = sum(remote.size or 0 for remote in remotes) / 1e6
+        self.say(f"{Reference(listing.repo, file, listing.revision[:12])} from {self.hub.host}, {size:.0f} MB")
+        found = self.fetched(listing, branch, file, remotes)
+        if self.known is not None and self.known.revision != found.revision:
+            _tell_change(self.known, found, self.say)
+            remove_files(self.known, self.home)
+        return found
 
-def _wants_gguf(asked: Wanted, listing: Listing) -> bool:
-    return bool(asked.format) or any(remote.name.endswith(".gguf") for remote in listing.files)
+    def branch(self) -> str:
+        """What to ask the hub for: as named, else as before, else main."""
+        before = self.known.asked if self.known else ""
+        if (self.asked.reference.revision and self.update) or not before:
+            return self.asked.reference.revision or "main"
+        return "main" if self.update and re.fullmatch(r"[0-9a-f]{7,40}", before) else before
+
+    def chosen(self, listing: Listing) -> tuple[str, list[Remote]]:
+        """(file that is opened, files)."""
+        file = self.known.file if self.known else self.asked.reference.file
+        catalogued = self.known is None and not file and self.asked.name
+        if catalogued and (self.asked.format or any(one.name.endswith(".gguf") for one in listing.files)):
+            file = gguf_of_format(listing, self.asked.format)
+        return file, gguf_files(listing, file) if file else safetensors_files(listing)
+
+    def fetched(self, listing: Listing, branch: str, file: str, remotes: Sequence[Remote]) -> Pulled:
+        """The model with all its files in place, and in the lock."""
+        folder = folder_of(self.home, listing.repo, listing.revision)
+        with _alone(folder, self.home):
+            _check_room(folder, remotes)
+            files = tuple(_file(self.hub, listing, one, folder, self.pinned, self.watch) for one in remotes)
+            found = Pulled(
+                repo=listing.repo,
+                revision=listing.revision,
+                asked=branch,
+                file=file,
+                model=self.asked.name,
+                format=format_of(file),
+                template=template_of(folder / file if file else folder),
+                license=_license(self.asked.name, listing),
+                date=datetime.now(UTC).isoformat(timespec="seconds"),
+                files=files,
+            )
+            _check_pinned(found, self.pinned)
+            _record(found, self.home)
+        return found
 
 
 def _license(name: str, listing: Listing) -> str:

@@ -179,7 +179,7 @@ def snippet(pulled: Pulled) -> str:
 
 
 def verify(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="One model; default all of the lock.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One model; default all of the lock.")] = "",
     load: Annotated[bool, typer.Option("--load", help="Load GGUF models too, each in a process of its own.")] = False,
     fleet: FleetFile = None,
     as_json: Json = False,

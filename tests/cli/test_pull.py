@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli.project import MOST, Command, ended, start
 from servers.hub import HubServer, repo
-from servers.weights import gguf
+from servers.weights import folder, gguf
 
 from agentfleet.backends.llama_cpp import embedded_path
 from agentfleet.cli.pull import about, snippet
@@ -97,6 +97,20 @@ def test_a_killed_pull_goes_on_and_the_model_answers(project: Path, hub: HubServ
     assert (done.code, done.out.startswith("ok ")) == (0, True), done.out + done.err
     done = ended(start(project, "run", "asks", "--input", "text=Hi", AGENTFLEET_THREADS="1"))
     assert done.code == 0 and any(answer in done.out for answer in ("question", "order")), done.out + done.err
+
+
+@pytest.mark.real_model
+def test_the_examples_of_the_help_pages_run(hub: HubServer, command: Command) -> None:
+    hub.repos["ggml-org/Qwen3-1.7B-GGUF"] = repo(
+        {"Qwen3-1.7B-Q4_K_M.gguf": embedded_path().read_bytes(), "Qwen3-1.7B-Q8_0.gguf": gguf()}
+    )
+    hub.repos["HuggingFaceTB/SmolLM2-360M-Instruct"] = repo(folder())
+    for name in ("pull", "verify", "rm"):
+        lines = [line.split()[1:] for line in command("models", name, "--help").out.splitlines()]
+        shown = [words for words in lines if words[:2] == ["models", name]]
+        assert shown, name
+        for words in shown:
+            assert command(*words).code == 0, words
 
 
 # What each command says ----------------------------------------------------------------------------------------------

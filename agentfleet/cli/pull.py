@@ -123,17 +123,14 @@ def about(pulled: Pulled) -> list[str]:
     from agentfleet.fleet.catalogue import OVERHEAD, SPREAD, memory_here
 
     need, memory = pulled.bytes / 1e6 * SPREAD + OVERHEAD, memory_here()
-    fits = (
-        ""
-        if memory is None
-        else f"; this machine has {memory / 1e6:.0f}: {'it fits' if need < memory / 1e6 else 'too much'}"
-    )
+    here = "" if memory is None else f"; this machine has {memory / 1e6:.0f} MB"
+    fits = "" if memory is None else ": it fits" if need < memory / 1e6 else ": it does not fit"
     return [
         f"pulled {pulled.key}, {pulled.bytes / 1e6:.0f} MB, at revision {pulled.revision}",
         *(f"  sha256 {file.sha256}  {file.name}" for file in pulled.files),
         f"  licence: {pulled.license or 'the hub tells none; read its page before you use it'}",
         *_facts(pulled),
-        f"  memory: about {need:.0f} MB with a context of 4096 tokens{fits}",
+        f"  memory: about {need:.0f} MB with a context of 4096 tokens{here}{fits}",
     ]
 
 

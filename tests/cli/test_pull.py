@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.project import MOST, Command, ended, start
+from cli.project import MOST, ROOT, Command, ended, start
 from servers.hub import HubServer, repo
 from servers.weights import folder, gguf
 
@@ -190,6 +193,20 @@ def test_rm_asks_first(project: Path, hub: HubServer, command: Command) -> None:
     assert done.code == 0 and "removed" in done.out
     assert not load_lock(project).pulled and not part(project).parent.exists()
     assert command("models", "rm", NAME, "--yes").code == 2
+
+
+def test_rm_at_a_terminal_takes_no_for_an_answer(project: Path, hub: HubServer, command: Command) -> None:
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
+    command("models", "pull", NAME)
+    line = [sys.executable, "-m", "agentfleet.cli.main", "models", "rm", NAME]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    for answer, left in ((b"n\n", True), (b"y\n", False)):
+        ours, theirs = pty.openpty()
+        os.write(ours, answer)
+        done = subprocess.run(line, cwd=project, env=env, stdin=theirs, capture_output=True, timeout=MOST, check=False)
+        os.close(ours)
+        os.close(theirs)
+        assert b"Remove" in done.stderr and bool(load_lock(project).pulled) == left, done.stderr
 
 
 def test_what_nobody_knows_is_not_made_up(project: Path) -> None:

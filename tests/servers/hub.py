@@ -27,7 +27,7 @@ CHUNK = 2**20
 
 @dataclass
 class Repo:
-    """A repository: commits with their files. `gated`: only this token may read it."""
+    """A repository: commits with their files. `gated`: all may list it, only this token may read its files."""
 
     commits: dict[str, dict[str, bytes]]
     branches: dict[str, str] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class HubServer:
         found = self.repos.get(f"{request.path_params['owner']}/{request.path_params['name']}")
         if found is None:
             return Response(status_code=401, headers={"x-error-code": "RepoNotFound"})
-        if found.gated and told.get("authorization") != f"Bearer {found.gated}":
+        if found.gated and "file" in request.path_params and told.get("authorization") != f"Bearer {found.gated}":
             status = 403 if "authorization" in told else 401
             return Response(status_code=status, headers={"x-error-code": "GatedRepo"})
         if self._commit(request) not in found.commits:

@@ -27,14 +27,14 @@ def test_the_library_s_own_download_takes_it_for_a_hub(tmp_path: Path) -> None:
     assert [bool(one.lfs) for one in info.siblings or [] if one.rfilename in (FILE, "config.json")] == [False, True]
 
 
-def test_its_errors_are_those_of_the_hub() -> None:
+def test_its_errors_are_those_of_the_hub(tmp_path: Path) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    with HubServer({"o/m": repo({FILE: gguf()}), "o/gated": repo({}, gated="t")}) as hub:
+    with HubServer({"o/m": repo({FILE: gguf()}), "o/gated": repo({FILE: gguf()}, gated="t")}) as hub:
         api = HfApi(endpoint=hub.endpoint, token=False)
         with pytest.raises(GatedRepoError):
-            api.model_info("o/gated", revision="main")
+            api.hf_hub_download("o/gated", FILE, local_dir=tmp_path)
         with pytest.raises(RepositoryNotFoundError):
             api.model_info("o/gone", revision="main")
         with pytest.raises(RevisionNotFoundError):

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from agentfleet.errors import AgentfleetError, BackendError, MissingExtra, MissingKey, Unavailable, UnknownName
+from agentfleet.errors import (
+    AgentfleetError,
+    BackendError,
+    MissingExtra,
+    MissingKey,
+    Unavailable,
+    UnknownName,
+    UsageError,
+)
 from agentfleet.fleet.reference import REVISION
 
 T = TypeVar("T")
@@ -55,10 +63,11 @@ class Listing:
 class Hub:
     """One hub. `endpoint`: its address. `token`: sent to this address alone, never shown. Connects to nothing yet.
 
-    Raises MissingExtra without the library.
+    Raises MissingExtra without the library, UsageError for an address that is none.
     """
 
     def __init__(self, endpoint: str = ENDPOINT, token: str = "") -> None:
+        _check_address(endpoint)
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read once, when the library is imported
         library("huggingface_hub.utils.logging").set_verbosity_error()  # it logs addresses
         self.endpoint = endpoint.rstrip("/")
@@ -74,7 +83,7 @@ class Hub:
 
     @property
     def host(self) -> str:
-        return urlsplit(self.endpoint).netloc.rpartition("@")[2] or self.endpoint
+        return urlsplit(self.endpoint).netloc
 
     def listing(self, repo: str, revision: str) -> Listing:
         """The files of a repository at a branch, tag or commit.
@@ -168,6 +177,12 @@ def library(name: str) -> Any:
         raise MissingExtra(
             f"fetching models needs {name.partition('.')[0]}. Run: pip install 'agentfleet[hub]'"
         ) from error
+
+
+def _check_address(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise UsageError("HF_ENDPOINT is https://HOST or http://HOST:PORT, with no name or password in it")
 
 
 def is_offline() -> bool:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,9 +200,20 @@ def _alone(folder: Path, home: Path) -> Iterator[None]:
     filelock = library("filelock")
     try:
         with filelock.FileLock(folder / ".lock", timeout=0):
-            yield
+            try:
+                yield
+            finally:
+                _leave_nothing(folder, top)
     except filelock.Timeout:
         raise ModelFileError(f"another process is fetching into {folder}: wait for it") from None
+
+
+def _leave_nothing(folder: Path, top: Path) -> None:
+    """A pull that fetched nothing leaves no folder."""
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        with suppress(OSError):  # Windows removes no file that is open
+            (folder / ".lock").unlink()
+            _remove_empty(folder, top)
 
 
 def _check_room(folder: Path, remotes: Sequence[Remote]) -> None:

@@ -222,6 +222,7 @@ def test_a_gated_repository_says_how_to_get_in(hub: HubServer, tmp_path: Path, m
     hub.repos["o/m"] = repo({FILE: BIG}, gated=TOKEN)
     told = refused(tmp_path, REF, MissingKey, "o/m is gated. Accept its terms at http.*/o/m, .*HF_TOKEN")
     assert "it is not set" in told
+    assert not (tmp_path / ".agentfleet" / "models" / "o--m").exists(), "nothing was fetched, so nothing lies there"
     monkeypatch.setenv("HF_TOKEN", "hf_another_0123456789")
     told = refused(tmp_path, REF, MissingKey, "its account has no access")
     assert "hf_another" not in told
@@ -249,6 +250,12 @@ def test_what_is_no_hub(hub: HubServer, tmp_path: Path, monkeypatch: pytest.Monk
     refused(tmp_path, REF, BackendError, "names no commit")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     refused(tmp_path, REF, Unavailable, "127.0.0.1:9 cannot be reached")
+
+
+@pytest.mark.parametrize("place", ["huggingface.co", "ftp://hub", "https://", "https://me:secret-9876@hub.example"])
+def test_an_address_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", place)
+    assert "secret" not in refused(tmp_path, REF, UsageError, "HF_ENDPOINT is https://HOST")
 
 
 def test_offline_says_what_is_missing(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,6 +298,7 @@ def test_two_do_not_write_one_file(hub: HubServer, tmp_path: Path) -> None:
 
     with FileLock(part(tmp_path).with_name(".lock")):
         refused(tmp_path, REF, ModelFileError, "another process is fetching")
+        assert part(tmp_path).with_name(".lock").exists(), "the other one still holds it"
 
 
 def test_a_link_out_of_the_models_folder_is_not_followed(hub: HubServer, tmp_path: Path) -> None:

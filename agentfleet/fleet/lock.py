@@ -1,4 +1,4 @@
-"""agentfleet.lock: which weights this project runs, by sha256; what was chosen for each model, measured how, and when.
+"""agentfleet.lock: which weights this project runs, by sha256; from where they were pulled; what was chosen, measured how.
 
 Written whole beside itself and then renamed, so that it is never half there. Meant to be committed with the fleet file.
 """
@@ -20,11 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agentfleet.errors import FleetError, ModelFileError, nearest
 from agentfleet.fleet.config import project_root
+from agentfleet.fleet.pulled import Pulled, place_in_models, rows
 
 FILE: Final = "agentfleet.lock"
 VERSION: Final = 1
 _PACKAGE = "package:"
-_HEAD = "# Written by `agentfleet models tune`. Commit it; to forget a model, delete its tables.\n"
+_HEAD = "# Written by `agentfleet models tune` and `pull`. Commit it; to forget a model, delete its tables.\n"
 _PIECE = 2**20
 
 Objective = Literal["fastest", "smallest", "closest"]
@@ -88,11 +89,12 @@ class Locked(_Row):
 
 
 class Lock(_Row):
-    """A lock file. `home`: the folder it stands in."""
+    """A lock file. `home`: the folder it stands in. `models`: what was tuned. `pulled`: what was fetched from a hub."""
 
     home: Path = Field(exclude=True)
     version: int = VERSION
     models: dict[str, Locked] = Field(default_factory=dict)
+    pulled: dict[str, Pulled] = Field(default_factory=dict)
 
     @field_validator("version")
     @classmethod
@@ -101,15 +103,35 @@ class Lock(_Row):
             raise ValueError(f"version {value} was written by another agentfleet; this one knows {VERSION}")
         return value
 
+    @field_validator("pulled")
+    @classmethod
+    def _named(cls, value: dict[str, Pulled]) -> dict[str, Pulled]:
+        for name, entry in value.items():
+            if name != entry.key:
+                raise ValueError(f"{name!r} is the entry of {entry.key}")
+        return value
+
     def files(self) -> Iterator[tuple[str, LockedFile]]:
         """(model, file) of all that is locked."""
         for name, model in self.models.items():
             for file in model.files:
                 yield name, file
+        for name, pulled, one in rows(self.pulled):
+            kind, place = pulled.format or one.name.rpartition(".")[2], place_in_models(pulled, one)
+            yield name, LockedFile(format=kind, path=place, sha256=one.sha256, bytes=one.bytes)
 
     def with_model(self, name: str, model: Locked) -> Lock:
         """This lock with one model's entry replaced."""
         return self.model_copy(update={"models": {**self.models, name: model}})
+
+    def with_pulled(self, pulled: Pulled) -> Lock:
+        """This lock with one pulled model's entry replaced."""
+        return self.model_copy(update={"pulled": {**self.pulled, pulled.key: pulled}})
+
+    def without_pulled(self, pulled: Pulled) -> Lock:
+        """This lock without a pulled model."""
+        kept = {name: entry for name, entry in self.pulled.items() if name != pulled.key}
+        return self.model_copy(update={"pulled": kept})
 
 
 def load_lock(home: Path | None = None) -> Lock:
@@ -165,7 +187,7 @@ def verify(path: Path, lock: Lock | None = None) -> None:
     known = load_lock() if lock is None else lock
     for name, file in known.files():
         if _same(located(file.path, known.home), path):
-            _verify(path, file, name, known.home / FILE)
+            _verify(path, file, name, known)
 
 
 def preferred(name: str, path: Path, lock: Lock | None = None) -> tuple[Path, int | None]:
@@ -232,7 +254,7 @@ _verified: dict[tuple[str, int, int, int], str] = {}
 """What was read: (path, inode, size, time of change) → sha256."""
 
 
-def _verify(path: Path, file: LockedFile, name: str, lock: Path) -> None:
+def _verify(path: Path, file: LockedFile, name: str, lock: Lock) -> None:
     try:
         state = path.stat()
     except OSError as error:
@@ -247,9 +269,12 @@ def _verify(path: Path, file: LockedFile, name: str, lock: Path) -> None:
         raise ModelFileError(_differs(path, name, lock, found))
 
 
-def _differs(path: Path, name: str, lock: Path, found: str) -> str:
+def _differs(path: Path, name: str, lock: Lock, found: str) -> str:
+    told = f"{path} is not the file that {lock.home / FILE} knows for model {name!r}: {found}."
+    if name in lock.pulled:
+        return f"{told} To fetch the right one run `agentfleet models pull {name}`"
     return (
-        f"{path} is not the file that {lock} knows for model {name!r}: {found}. Put the right file there;"
+        f"{told} Put the right file there;"
         f" if the change is meant, run `agentfleet models tune {name}` or delete the model's tables from the lock"
     )
 

@@ -19,6 +19,7 @@ from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetE
 from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
+from agentfleet.fleet.reference import is_reference
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
 
@@ -189,7 +190,7 @@ def _open_transformers(model: Model) -> Backend:
     from agentfleet.backends.transformers import Transformers
 
     place = model.model
-    if place in ("", "embedded"):
+    if place in ("", "embedded") or is_reference(place):
         from agentfleet.backends.llama_cpp import weights_at
 
         place = str(weights_at(place))

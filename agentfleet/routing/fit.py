@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from agentfleet.errors import FleetError, LabelError
-from agentfleet.fleet.config import resolve_key
+from agentfleet.fleet.config import project_root, resolve_key
 from agentfleet.fleet.model import PERSON, Fleet
 from agentfleet.labels import LEVELS
+from agentfleet.routing.dispatch import Dispatcher
 from agentfleet.routing.eligible import clearance
 
 if TYPE_CHECKING:
@@ -48,17 +49,18 @@ def tier_problems(step: Step[..., Any], fleet: Fleet) -> Iterator[str]:
 
 
 def label_problems(step: Step[..., Any], fleet: Fleet) -> list[str]:
-    """One line a step whose data may be seen by no model of its ladder."""
+    """One line a step whose data may be seen by no rung of its ladder: a model, a head, a person."""
     from agentfleet.graph.check import label_problems as along_edges
 
     if step.is_skill:  # by itself it is not refused: its rungs are skipped, and its `on_fail` decides
         return []
 
+    dispatcher = Dispatcher(fleet, project_root() / ".agentfleet" / "heads")  # it alone knows where a head comes first
+
     def sees(part: Step[..., Any]) -> Sequence[tuple[str, str]]:
-        low = part.options.tier or part.tier or fleet.tiers[0]
-        pairs = fleet.rungs(low, part.up_to or low, part.options.model)
-        asks = [(PERSON, LEVELS[-1])] if PERSON in (low, part.up_to) else []
-        return [(model.name, clearance(model)) for _, model in pairs] + asks
+        ladder = dispatcher.ladder(part)
+        asks = [(PERSON, LEVELS[-1])] if ladder.person else []
+        return [(model.name, clearance(model)) for model in ladder.models.values()] + asks
 
     return along_edges(step, sees)
 

@@ -29,6 +29,24 @@ def test_sizes_grow_with_bits() -> None:
         assert all(sizes[small] < sizes["Q8_0"] for small in sizes if small.startswith("Q4") and "Q8_0" in sizes)
 
 
+def test_sizes_are_those_of_the_repository_that_is_pulled() -> None:
+    for one in catalogue():
+        place = one.sources.get("formats", "")
+        if one.hub and place.startswith("https://huggingface.co/"):
+            assert place.startswith(f"https://huggingface.co/{one.hub}"), one.name
+
+
+def test_sizes_are_as_large_as_their_bits() -> None:
+    """Small models have large vocabularies, which are often kept in more bits than the rest."""
+    seen = 0
+    for one in catalogue():
+        for name, size in (one.formats or {}).items() if one.parameters else ():
+            bits = 16 if name.endswith("F16") else int(name.lstrip("IQ")[0])
+            assert bits - 0.2 <= size * 8e6 / (one.parameters or 1) <= bits + 3.5, (one.name, name)
+            seen += 1
+    assert seen > 30
+
+
 def test_the_embedded_model_is_as_its_file_says() -> None:
     from agentfleet.backends.llama_cpp import embedded_path
     from agentfleet.backends.llama_cpp.gguf import read_header

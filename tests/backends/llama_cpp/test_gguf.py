@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from servers.weights import gguf
 
 from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
 from agentfleet.backends.llama_cpp.gguf import read_header
@@ -68,6 +69,16 @@ def test_damaged_header(tmp_path: Path, rest: bytes) -> None:
     path.write_bytes(b"GGUF" + rest)
     with pytest.raises(ModelFileError):
         LlamaCpp(path, "m")
+
+
+@pytest.mark.parametrize("layers", [0, 513, 2**31])
+def test_an_absurd_number_of_layers_is_refused(tmp_path: Path, layers: int) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf(layers=512))
+    read_header(path)
+    path.write_bytes(gguf(layers=layers))
+    with pytest.raises(ModelFileError, match=rf"says that it has {layers} layers \(1 to 512 can be\)"):
+        read_header(path)
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@
 
 FILE is JSON Lines: {"name", "schema", "tests": [{"valid", "data"}]}. A schema must compile or be refused with a reason
 before anything is decoded; of those that compile, valid instances must be accepted and invalid ones rejected, as they
-are written or with their keys in the schema's order. Beside it
-the same by llguidance alone. Everything native runs in a child process, which is killed when it takes too long.
+are written or with their keys in the schema's order. Beside it the same by llguidance alone. Everything native runs in
+a child process, which is killed when it takes too long.
 `--quick` takes every eighth schema. The last line is one JSON object.
 """
 

@@ -182,7 +182,7 @@ def grammar_of_schema(schema: str) -> str:
         spec = matcher.grammar_from_json_schema(bound_numbers(whole), defaults=_COMPACT)
         unfit = matcher.validate_grammar(spec)
         return str(matcher.grammar_from_json_schema(whole, defaults=_COMPACT) if unfit else spec)
-    except (invalid, ValueError, RecursionError) as error:
+    except (invalid, ValueError, RecursionError, TypeError, AttributeError) as error:  # not all keywords are validated
         raise BackendError(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from agentfleet.backends.llama_cpp.grammar import grammar_of_schema
 from agentfleet.backends.llama_cpp.one_of import MOST_BRANCHES, exclusive
+from agentfleet.errors import BackendError
 
 Validator = pytest.importorskip("jsonschema").Draft202012Validator
 
@@ -51,6 +53,10 @@ OVERLAP = {
     "elsewhere": one({"$ref": "other.json"}, {"type": "string"}),
     "without end": {"$defs": {"a": {"$ref": "#/$defs/a"}}} | one({"$ref": "#/$defs/a"}, {"type": "string"}),
     "too many": one(*({"const": n} for n in range(MOST_BRANCHES + 1))),
+    "equal for Python alone": one(
+        {"properties": {"a": {"const": 1}}, "required": ["a"]},
+        {"properties": {"a": {"const": True}}, "minProperties": 1},
+    ),
     "multiples": one({"multipleOf": 10}, {"multipleOf": 15}),
 }
 
@@ -103,6 +109,18 @@ def test_work_is_bounded() -> None:
     """Sixty branches of sixty ways each would be some six million comparisons."""
     ways = [{"type": "object", "anyOf": [{"required": [f"a{i}{j}"]} for j in range(60)]} for i in range(60)]
     assert exclusive(one(*ways)) == one(*ways)
+
+
+def test_references_that_multiply_are_not_followed_to_the_end() -> None:
+    many = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 20} for n in range(9)}
+    schema = {"$defs": many} | one({"$ref": "#/$defs/d0"}, {"type": "null"})
+    assert exclusive(schema) == schema
+
+
+def test_what_no_validator_looked_at_is_no_crash() -> None:
+    schema = {"$defs": {"a": {"required": True}}} | one({"$ref": "#/$defs/a"}, {"type": "object"})
+    with pytest.raises(BackendError, match="no JSON Schema"):
+        grammar_of_schema(json.dumps(schema))
 
 
 def test_a_grammar_holds_to_it() -> None:

@@ -3,8 +3,9 @@
     python evals/schemas.py --data FILE [--quick]
 
 FILE is JSON Lines: {"name", "schema", "tests": [{"valid", "data"}]}. A schema must compile or be refused with a reason
-before anything is decoded; of those that compile, valid instances must be accepted and invalid ones rejected. Beside it
-the same by llguidance alone. Everything native runs in a child process, which is killed when it takes too long.
+before anything is decoded; of those that compile, valid instances must be accepted and invalid ones rejected, as they
+are written or with their keys in the schema's order. Beside it the same by llguidance alone. Everything native runs in
+a child process, which is killed when it takes too long.
 `--quick` takes every eighth schema. The last line is one JSON object.
 """
 
@@ -35,6 +36,9 @@ LIMIT: Final = 10.0
 
 START: Final = 120.0
 """Seconds for a child to load the vocabulary."""
+
+DEEPEST: Final = 8
+"""Schemas within each other by `$ref`, `allOf` and the like, where an instance's keys are put into their order."""
 
 QUICK: Final = 8
 """Every how manieth schema `--quick` takes."""
@@ -85,7 +89,9 @@ class Walker:
             kind = "refused" if refused else "crashed"
             return {"state": kind, "reason": f"{type(error).__name__}: {error}", "seconds": time.process_time() - began}
         seconds = time.process_time() - began
-        return {"state": "ok", "seconds": seconds, "accepted": [self.accepts(start(), t["data"]) for t in tests]}
+        written = [self.accepts(start(), test["data"]) for test in tests]
+        moved = [self.accepts(start(), arranged(test["data"], schema)) for test in tests]
+        return {"state": "ok", "seconds": seconds, "written": written, "moved": moved}
 
     def accepts(self, matcher: Any, data: Any) -> bool:
         """Is this instance, written compactly in the model's tokens, a whole answer?"""
@@ -107,6 +113,48 @@ class Walker:
         if matcher.is_error():
             raise ValueError(matcher.get_error().strip().partition("\n")[0])
         return matcher.deep_copy
+
+
+def arranged(data: Any, schema: Any) -> Any:
+    """The same instance with the keys of its objects in the order in which the schema names them, others last.
+
+    JSON knows no order of keys; a grammar of llguidance allows one.
+    """
+    return _arranged(data, [schema], schema)
+
+
+def _arranged(data: Any, schemas: Sequence[Any], root: Any) -> Any:
+    parts = [part for schema in schemas for part in _parts(schema, root, 0)]
+    if isinstance(data, list):
+        rows = [part["items"] if isinstance(part.get("items"), list) else part.get("prefixItems", []) for part in parts]
+        rest = [part["items"] for part in parts if isinstance(part.get("items"), dict)]
+        return [_arranged(v, [r[at] for r in rows if at < len(r)] + rest, root) for at, v in enumerate(data)]
+    if not isinstance(data, dict):
+        return data
+    named: dict[str, list[Any]] = {}
+    for part in parts:
+        for key, inner in part.get("properties", {}).items():
+            named.setdefault(key, []).append(inner)
+    others = [inner for part in parts for inner in part.get("patternProperties", {}).values()]
+    others += [part["additionalProperties"] for part in parts if "additionalProperties" in part]
+    order = [key for key in named if key in data] + [key for key in data if key not in named]
+    return {key: _arranged(data[key], named.get(key, others), root) for key in order}
+
+
+def _parts(schema: Any, root: Any, depth: int) -> Iterator[Row]:
+    """A schema, what it refers to, and what is in its combinations."""
+    if not isinstance(schema, dict) or depth > DEEPEST:
+        return
+    yield schema
+    place = schema.get("$ref")
+    if isinstance(place, str) and place.startswith("#"):
+        found = root
+        for name in place.split("/")[1:]:
+            found = found.get(name.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
+        yield from _parts(found, root, depth + 1)
+    for key in ("allOf", "anyOf", "oneOf"):
+        for part in schema.get(key, ()):
+            yield from _parts(part, root, depth + 1)
 
 
 def serve(pipe: Connection) -> None:
@@ -179,6 +227,7 @@ class Tally:
     reasons: dict[str, str] = field(default_factory=dict)
     wrong_accepts: list[tuple[str, int]] = field(default_factory=list)
     wrong_rejects: list[tuple[str, int]] = field(default_factory=list)
+    moved: int = 0
     valid: int = 0
     invalid: int = 0
     slowest: tuple[float, str] = (0.0, "")
@@ -191,7 +240,11 @@ class Tally:
         if state != "ok":
             self.reasons[name] = found["reason"]
             return
-        for index, (test, accepted) in enumerate(zip(row["tests"], found["accepted"], strict=True)):
+        for index, (test, written, moved) in enumerate(
+            zip(row["tests"], found["written"], found["moved"], strict=True)
+        ):
+            accepted = written or moved
+            self.moved += test["valid"] and moved and not written
             self.valid += test["valid"]
             self.invalid += not test["valid"]
             if accepted != test["valid"]:
@@ -207,6 +260,7 @@ class Tally:
             "hangs": count["hung"],
             "wrong_accepts": len(self.wrong_accepts),
             "wrong_rejects": len(self.wrong_rejects),
+            "accepted_in_other_order": self.moved,
             "valid_instances": self.valid,
             "invalid_instances": self.invalid,
             "slowest_compile_s": self.slowest[0],

@@ -1,4 +1,4 @@
-"""``agentfleet models tune``: which weight format of a local model to run, by measurement on this machine."""
+"""``agentfleet models tune``: which weight format of a local model to run, and how, by measurement on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from agentfleet.fleet.config import project_root
 from agentfleet.fleet.model import Fleet, Model
 
 if TYPE_CHECKING:
-    from agentfleet.backends.llama_cpp.tune import Case, Tuned
+    from agentfleet.backends.llama_cpp.timing import Share
+    from agentfleet.backends.llama_cpp.tune import Candidate, Case, Tuned
     from agentfleet.graph.examples import Example
     from agentfleet.graph.step import Step
 
@@ -49,6 +50,8 @@ def tune(
 ) -> None:
     """Make other weight formats of a model, measure all on the same cases, choose one and record it in agentfleet.lock.
 
+    Every format is timed with 1 to all physical cores and with larger batches of the prompt; its best setting counts.
+
     Examples:
 
       agentfleet models tune smollm2 --quick
@@ -56,7 +59,8 @@ def tune(
       agentfleet models tune smollm2 --objective closest --formats Q8_0,Q5_0,Q4_0
     """
     from agentfleet.backends.llama_cpp.quantize import known_formats
-    from agentfleet.backends.llama_cpp.tune import DEFAULT, QUICK, Effort
+    from agentfleet.backends.llama_cpp.timing import FULL, QUICK
+    from agentfleet.backends.llama_cpp.tune import DEFAULT
     from agentfleet.backends.llama_cpp.tune import tune as measure
 
     root = project_root()
@@ -73,7 +77,7 @@ def tune(
         objective=objective,
         threads=threads_of(model),
         context=model.context or 4096,
-        effort=QUICK if quick else Effort(),
+        effort=QUICK if quick else FULL,
         what=what,
         say=lambda line: progress.print(f"… {render.safe(line)}"),
     )
@@ -203,46 +207,97 @@ def _inbox(step: Step[..., Any]) -> list[Example]:
 
 
 def as_rows(found: Tuned) -> dict[str, Any]:
-    """For ``--json``."""
+    """For ``--json``. Intervals are 95 % (Wilson)."""
+    from agentfleet.backends.head.measure import wilson
     from agentfleet.backends.llama_cpp.tune import case_ms
 
     rows = [
-        {**m.model_dump(), "bytes": c.bytes, "case_ms": case_ms(c, found.share), "doubtful": c.format in found.doubtful}
+        {
+            **m.model_dump(),
+            "agrees_interval": wilson(*m.agrees),
+            "right_interval": wilson(*m.right),
+            "bytes": c.bytes,
+            "case_ms": case_ms(c, found.share),
+            "doubtful": c.format in found.doubtful,
+            "settings": list(_settings(c, found.share)),
+        }
         for c, m in zip(found.candidates, found.measured, strict=True)
     ]
     return {
         "chosen": found.chosen.format,
         "objective": found.objective,
-        "threads": found.best_threads,
+        "threads": found.setting.threads,
+        "batch": found.setting.batch,
         "path": str(found.path),
         "tokens_a_case": found.share,
         "formats": rows,
     }
 
 
-def show(found: Tuned, what: str) -> None:
-    """The table, what was chosen and why."""
-    from agentfleet.backends.llama_cpp.tune import TOLERANCE, case_ms
+def _settings(one: Candidate, share: Share) -> Iterator[dict[str, float]]:
+    """What was timed, a row for each setting."""
+    for setting in sorted(one.times.prompt):
+        yield {
+            "threads": setting.threads,
+            "batch": setting.batch,
+            "prompt_ms": one.times.prompt[setting],
+            "decode_ms": one.times.decode[setting.threads],
+            "case_ms": one.times.case_ms(setting, share),
+        }
 
-    table = Table()
-    for head in ("format", "MB", "ms/prompt token", "ms/decoded token", "ms/case", "as the original", "right", ""):
-        table.add_column(head, justify="left" if head in ("format", "") else "right")
-    for c, m in zip(found.candidates, found.measured, strict=True):
-        note = "original" if c is found.candidates[0] else "doubtful" if c.format in found.doubtful else ""
-        note = f"{note} chosen".strip() if c is found.chosen else note
-        speed = (f"{m.prompt_ms:.2f}", f"{m.decode_ms:.2f}", f"{case_ms(c, found.share):.0f}")
-        table.add_row(c.format, f"{c.bytes / 1e6:.0f}", *speed, share(m.agrees), share(m.right), note)
+
+def show(found: Tuned, what: str) -> None:
+    """The tables, what was chosen and why."""
+    from agentfleet.backends.llama_cpp.timing import HELD
+    from agentfleet.backends.llama_cpp.tune import TOLERANCE
+
     out = render.console()
-    out.print(table)
+    out.print(_formats_table(found))
     prompt, answer = found.share
     for line in (
         f"{what}; intervals are 95 % (Wilson); a case costs {prompt:.0f} new tokens of prompt and {answer:.0f} of answer.",
         f"doubtful: could be right less often than the original by {TOLERANCE:.0%} or more; such a format is not chosen.",
     ):
         out.print(render.safe(line))
-    times = ", ".join(f"{count}: {ms:.0f} ms" for count, ms in sorted(found.threads.items()))
-    out.print(f"chosen: {found.chosen.format}, the {found.objective}; threads → ms/case: {times}")
+    out.print(_settings_table(found))
+    out.print(
+        f"batch: tokens of a prompt in one evaluation; a larger one may take {HELD:.0f} ms, so that a call can be stopped."
+    )
+    best = found.setting
+    threads = f"{best.threads} {'thread' if best.threads == 1 else 'threads'}"
+    out.print(f"chosen: {found.chosen.format}, the {found.objective}; {threads}, batch {best.batch}")
     out.print(f"the file: {render.safe(str(found.path))}; recorded in agentfleet.lock")
+
+
+def _formats_table(found: Tuned) -> Table:
+    """A row for each format, at its best setting."""
+    from agentfleet.backends.llama_cpp.tune import case_ms
+
+    table = _table("format", "MB", "ms/prompt token", "ms/decoded token", "ms/case", "as the original", "right", "")
+    for c, m in zip(found.candidates, found.measured, strict=True):
+        note = "original" if c is found.candidates[0] else "doubtful" if c.format in found.doubtful else ""
+        note = f"{note} chosen".strip() if c is found.chosen else note
+        speed = (f"{m.prompt_ms:.2f}", f"{m.decode_ms:.2f}", f"{case_ms(c, found.share):.0f}")
+        table.add_row(c.format, f"{c.bytes / 1e6:.0f}", *speed, share(m.agrees), share(m.right), note)
+    return table
+
+
+def _settings_table(found: Tuned) -> Table:
+    """A row for each setting of the chosen format."""
+    table = _table(found.chosen.format, "threads", "batch", "ms/prompt token", "ms/decoded token", "ms/case")
+    for row in _settings(found.chosen, found.share):
+        best = (row["threads"], row["batch"]) == (found.setting.threads, found.setting.batch)
+        speed = (f"{row['prompt_ms']:.2f}", f"{row['decode_ms']:.2f}", f"{row['case_ms']:.0f}")
+        table.add_row("chosen" if best else "", str(row["threads"]), str(row["batch"]), *speed)
+    return table
+
+
+def _table(*heads: str) -> Table:
+    """Text in the first column and in one without a name, numbers in the others."""
+    table = Table()
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if head and number else "left")
+    return table
 
 
 def share(pair: tuple[int, int]) -> str:

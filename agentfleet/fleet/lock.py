@@ -45,12 +45,14 @@ class LockedFile(_Row):
 
 
 class Measured(_Row):
-    """What one format did. `prompt_ms`, `decode_ms`: milliseconds a token.
+    """What one format did. `prompt_ms`, `decode_ms`: milliseconds a token, with its best `threads` and `batch`.
 
     `agrees`: answers that are those of the original; `right`: that are the expected ones; each [how many, of how many].
     """
 
     format: str
+    threads: int | None = Field(default=None, gt=0)
+    batch: int | None = Field(default=None, gt=0)
     prompt_ms: float = Field(ge=0)
     decode_ms: float = Field(ge=0)
     agrees: tuple[int, int]
@@ -59,6 +61,7 @@ class Measured(_Row):
 
 class Locked(_Row):
     """What is known of one model. `threads`: how many were fastest for the chosen format, None where none were compared.
+    `batch`: the same of the tokens of a prompt in one evaluation.
 
     `machine`: where it was measured. `cases`: what answered the questions. `engine`: the version of llama-cpp-python.
     """
@@ -71,6 +74,7 @@ class Locked(_Row):
     engine: str = ""
     cases: str = ""
     threads: int | None = Field(default=None, gt=0)
+    batch: int | None = Field(default=None, gt=0)
     files: tuple[LockedFile, ...]
     measured: tuple[Measured, ...] = ()
 
@@ -190,22 +194,24 @@ def verify(path: Path, lock: Lock | None = None) -> None:
             _verify(path, file, name, known)
 
 
-def preferred(name: str, path: Path, lock: Lock | None = None) -> tuple[Path, int | None]:
-    """(file, threads) that the lock chose for a model whose original weights are `path`; (path, None) where it is silent.
+def preferred(name: str, path: Path, lock: Lock | None = None) -> tuple[Path, int | None, int | None]:
+    """(file, threads, batch) that the lock chose for a model whose original weights are `path`.
+
+    (path, None, None) where it is silent.
 
     An entry for other weights says nothing about these. Raises ModelFileError when the chosen file is gone.
     """
     known = load_lock() if lock is None else lock
     model = known.models.get(name)
     if model is None or not _same(located(model.file(model.original).path, known.home), path):
-        return path, None
+        return path, None, None
     chosen = located(model.file(model.chosen).path, known.home)
     if not chosen.is_file():
         raise ModelFileError(
             f"{known.home / FILE} chose {chosen} for model {name!r}, which is not there:"
             f" run `agentfleet models tune {name}` to make it again, or delete the model's tables from the lock"
         )
-    return chosen, model.threads
+    return chosen, model.threads, model.batch
 
 
 def file_of(path: Path, name: str, home: Path) -> LockedFile:

@@ -176,9 +176,11 @@ def open_backend(model: Model) -> Backend:
         from agentfleet.fleet.lock import load_lock, preferred, verify
 
         lock = load_lock()
-        path, threads = preferred(model.name, weights_at(model.model), lock)  # what `models tune` chose, if it did
+        path, threads, batch = preferred(
+            model.name, weights_at(model.model), lock
+        )  # what `models tune` chose, if it did
         verify(path, lock)
-        return LlamaCpp(path, model.name, context=model.context or 4096, threads=_threads(model) or threads)
+        return LlamaCpp(path, model.name, model.context or 4096, _threads(model) or threads, batch=batch)
     if model.backend == "transformers":
         return _open_transformers(model)
     if model.backend in ("openai", "anthropic"):

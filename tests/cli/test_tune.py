@@ -12,6 +12,7 @@ import typer
 from cli.project import write_rows
 from typer.testing import CliRunner
 
+from agentfleet.backends.llama_cpp.timing import Setting, Times
 from agentfleet.backends.llama_cpp.tune import Candidate, Tuned
 from agentfleet.cli import tune as tuning
 from agentfleet.cli.learn import find_skill
@@ -157,12 +158,18 @@ def test_the_table_says_what_was_measured_and_chosen(capsys: pytest.CaptureFixtu
         "Wilson",
     ):
         assert word in told, word
-    assert "chosen: Q8_0, the fastest; threads → ms/case: 1: 290 ms, 2: 150 ms" in told
+    assert "chosen: Q8_0, the fastest; 2 threads, batch 40" in told
+    assert [line for line in told.splitlines() if "chosen" in line and " 40 " in line and " 290 " in line]
 
 
 def test_json_says_the_same() -> None:
     found = json.loads(json.dumps(tuning.as_rows(TUNED)))
-    assert (found["chosen"], found["threads"], found["path"]) == ("Q8_0", 2, "m-Q8_0.gguf")
+    assert (found["chosen"], found["threads"], found["batch"], found["path"]) == ("Q8_0", 2, 40, "m-Q8_0.gguf")
+    assert found["formats"][1]["right_interval"] == pytest.approx((0.348, 0.615), abs=0.001)
+    assert found["formats"][1]["settings"] == [
+        {"threads": 1, "batch": 40, "prompt_ms": 4, "decode_ms": 18, "case_ms": 580.0},
+        {"threads": 2, "batch": 40, "prompt_ms": 2, "decode_ms": 9, "case_ms": 290.0},
+    ]
     assert [(row["format"], row["doubtful"], row["case_ms"]) for row in found["formats"]] == [
         ("Q4_1", False, 490.0),
         ("Q8_0", False, 290.0),
@@ -172,13 +179,14 @@ def test_json_says_the_same() -> None:
 
 def row(name: str, size: int, prompt: float, decode: float, agrees: int, right: int) -> tuple[Candidate, Measured]:
     measured = Measured(format=name, prompt_ms=prompt, decode_ms=decode, agrees=(agrees, 50), right=(right, 50))
-    return Candidate(name, Path(f"m-{name}.gguf"), size, [], [prompt], [decode]), measured
+    times = Times({Setting(2, 40): prompt, Setting(1, 40): 2 * prompt}, {2: decode, 1: 2 * decode})
+    return Candidate(name, Path(f"m-{name}.gguf"), size, [], times), measured
 
 
 ROWS = (row("Q4_1", 98, 4, 9, 50, 24), row("Q8_0", 145, 2, 9, 48, 24), row("Q4_0", 91, 1, 6, 30, 20))
 TUNED = Tuned(
-    tuple(r[0] for r in ROWS), ROWS[1][0], "fastest", (100.0, 10.0), {1: 290.0, 2: 150.0}, tuple(r[1] for r in ROWS),
-    ("Q4_0",), Path("m-Q8_0.gguf"),
+    tuple(r[0] for r in ROWS), ROWS[1][0], "fastest", (100.0, 10.0), tuple(r[1] for r in ROWS), ("Q4_0",),
+    Path("m-Q8_0.gguf"),
 )  # fmt: skip
 
 
@@ -191,3 +199,5 @@ def test_a_real_model_is_measured_and_recorded(invoke: Invoke, project: Path, mo
     assert [(row["format"], row["doubtful"]) for row in found["formats"]] == [("Q4_1", False), ("Q4_0", True)]
     entry = load_lock(project).models["smollm2"]
     assert (entry.chosen, entry.threads, entry.cases) == ("Q4_1", None, "1 case of cases.jsonl")
+    assert [row["batch"] for row in found["formats"][0]["settings"]] == [40, 80]
+    assert entry.batch == found["batch"]

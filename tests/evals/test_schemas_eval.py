@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evals.schemas import Child, Tally, measure, report_of, rows_of
+from evals.schemas import Child, Tally, arranged, measure, report_of, rows_of
 
 ROW: dict[str, Any] = {
     "name": "pair",
@@ -56,14 +56,28 @@ def test_a_child_that_does_not_answer_is_replaced(target: Any, state: str) -> No
 
 def test_the_tally_counts_only_schemas_that_compile() -> None:
     ours, theirs = Tally(), Tally()
-    ours.add(ROW, {"state": "ok", "seconds": 0.5, "accepted": [False, True]})
+    ours.add(ROW, {"state": "ok", "seconds": 0.5, "written": [False, False], "moved": [False, True]})
     ours.add(REFUSED, {"state": "refused", "reason": "no", "seconds": 0.1})
-    theirs.add(ROW, {"state": "ok", "seconds": 0.2, "accepted": [True, False]})
-    theirs.add(REFUSED, {"state": "ok", "seconds": 0.2, "accepted": []})
+    theirs.add(ROW, {"state": "ok", "seconds": 0.2, "written": [False, False], "moved": [True, False]})
+    theirs.add(REFUSED, {"state": "ok", "seconds": 0.2, "written": [], "moved": []})
     report = report_of({"ours": ours, "llguidance": theirs})
     assert (report["schemas_ok"], report["schemas_refused"], report["slowest_compile_s"]) == (1, 1, 0.5)
     assert (report["wrong_accepts"], report["wrong_rejects"], report["llguidance_wrong_accepts"]) == (1, 1, 0)
+    assert (report["accepted_in_other_order"], report["llguidance_accepted_in_other_order"]) == (0, 1)
     assert (report["looser"], report["stricter"], report["refused_more"]) == (1, 1, 1)
+
+
+def test_keys_are_put_into_the_order_of_the_schema() -> None:
+    pair = {"properties": {"a": {}, "b": {"$ref": "#/$defs/inner"}}}
+    schema = {
+        "$defs": {"inner": {"anyOf": [{"type": "null"}, {"properties": {"x": {}, "y": {}}}]}},
+        "items": [True, {"allOf": [{"properties": {"z": {}}}, pair]}],
+    }
+    written = [{"q": 1, "p": 2}, {"more": 0, "b": {"y": 1, "x": 2}, "a": 3, "z": 4}]
+    found = arranged(written, schema)
+    assert json.dumps(found) == '[{"q": 1, "p": 2}, {"z": 4, "a": 3, "b": {"x": 2, "y": 1}, "more": 0}]'
+    others = {"patternProperties": {"^k": pair}, "$ref": "#"}
+    assert json.dumps(arranged({"k1": {"b": 1, "a": 2}}, others)) == '{"k1": {"a": 2, "b": 1}}'
 
 
 @pytest.mark.real_model

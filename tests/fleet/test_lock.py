@@ -136,9 +136,10 @@ def test_the_project_is_found_from_below(home: Path, monkeypatch: pytest.MonkeyP
 def test_the_chosen_file_is_preferred(home: Path) -> None:
     original, chosen = home / "models" / "m-Q4_1.gguf", home / "models" / "m-Q8_0.gguf"
     lock = locked(home)
-    assert preferred("m", original, lock) == (chosen, 2)
-    assert preferred("other", original, lock) == (original, None)
-    assert preferred("m", home / "models" / "else.gguf", lock) == (home / "models" / "else.gguf", None)
+    assert preferred("m", original, lock) == (chosen, 2, None)
+    assert preferred("m", original, lock.with_model("m", lock.models["m"].model_copy(update={"batch": 80})))[2] == 80
+    assert preferred("other", original, lock) == (original, None, None)
+    assert preferred("m", home / "models" / "else.gguf", lock) == (home / "models" / "else.gguf", None, None)
 
 
 def test_a_chosen_file_that_is_gone_says_how_to_make_it(home: Path) -> None:

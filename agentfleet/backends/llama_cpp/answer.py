@@ -16,7 +16,7 @@ from agentfleet.backends import options
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
-from agentfleet.backends.llama_cpp.cache import LEAST, Cache, common
+from agentfleet.backends.llama_cpp.cache import CHUNK, LEAST, Cache, common
 from agentfleet.backends.llama_cpp.chat import Chat
 from agentfleet.backends.llama_cpp.decode import Free, Rule, Sampling, Tell, Writer, Written
 from agentfleet.backends.llama_cpp.fields import field_shares
@@ -59,14 +59,26 @@ class Text:
 
 
 class Answerer:
-    """The parts of one loaded model that only its owner thread may touch. `prefixes`: bytes for starts of prompts."""
+    """The parts of one loaded model that only its owner thread may touch.
 
-    def __init__(self, weights: Weights, chat: Chat, name: str, context: int, threads: int, prefixes: int = 0) -> None:
+    `prefixes`: bytes for starts of prompts. `batch`: tokens of a prompt in one evaluation.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        chat: Chat,
+        name: str,
+        context: int,
+        threads: int,
+        prefixes: int = 0,
+        batch: int = CHUNK,
+    ) -> None:
         self.weights = weights
         self.chat = chat
         self.name = name
         self.context = Context(weights, context + SPARE, threads)
-        self.cache = Cache(self.context, prefixes)
+        self.cache = Cache(self.context, prefixes, batch)
         self.grammars = Grammars(weights)
         self._empty: OrderedDict[Hashable, list[int]] = OrderedDict()
         self._asked: OrderedDict[Hashable, tuple[Asked, ...]] = OrderedDict()

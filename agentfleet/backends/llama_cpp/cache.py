@@ -14,7 +14,8 @@ from agentfleet.backends.llama_cpp.native import Context, Entry, Logits, State
 from agentfleet.errors import BackendError
 
 CHUNK: Final = 40
-"""Tokens of a prompt between two looks at the cancel flag (about 100 ms of the embedded model on two cores)."""
+"""Tokens of a prompt in one evaluation, between two looks at the cancel flag (about 100 ms of the embedded model on two
+cores), where `models tune` found nothing better."""
 
 
 LEAST: Final = 2
@@ -65,10 +66,14 @@ class Prefixes:
 
 
 class Cache:
-    """Sequence 0 of a context and the starts that were put away. `budget`: bytes for these; 0 keeps none."""
+    """Sequence 0 of a context and the starts that were put away. `budget`: bytes for these; 0 keeps none.
 
-    def __init__(self, context: Context, budget: int = 0) -> None:
+    `chunk`: tokens of a prompt in one evaluation.
+    """
+
+    def __init__(self, context: Context, budget: int = 0, chunk: int = CHUNK) -> None:
         self.context = context
+        self.chunk = chunk
         self.prefixes = Prefixes(budget)
         self.held: list[int] = []
         self._pinned = 0
@@ -121,7 +126,7 @@ class Cache:
         while start < len(tokens):
             if cancelled():
                 raise Cancelled
-            size = chunk_of(len(tokens) - start)
+            size = chunk_of(len(tokens) - start, self.chunk)
             chunk = tokens[start : start + size]
             start += size
             try:
@@ -152,9 +157,9 @@ class Cache:
         self._lost()
 
 
-def chunk_of(left: int) -> int:
-    """How many of so many tokens to evaluate next: never so that a lone one is left."""
-    return CHUNK - 1 if left == CHUNK + 1 else min(left, CHUNK)
+def chunk_of(left: int, most: int) -> int:
+    """How many of so many tokens to evaluate next, at most `most`: never so that a lone one is left."""
+    return most - 1 if left == most + 1 and most > LEAST else min(left, most)
 
 
 def common(left: Sequence[int], right: Sequence[int], limit: int) -> int:

@@ -23,11 +23,11 @@ from typing import Any, Final
 
 from agentfleet.backends.backend import Completion, Request
 from agentfleet.backends.llama_cpp.answer import Answerer
-from agentfleet.backends.llama_cpp.cache import Cancelled
+from agentfleet.backends.llama_cpp.cache import CHUNK, Cancelled
 from agentfleet.backends.llama_cpp.chat import Chat
 from agentfleet.backends.llama_cpp.cores import physical_cores
 from agentfleet.backends.llama_cpp.gguf import read_header
-from agentfleet.backends.llama_cpp.native import Weights
+from agentfleet.backends.llama_cpp.native import BATCH, Weights
 from agentfleet.backends.llama_cpp.together import Line, Together
 from agentfleet.errors import BackendError, CallTimeout, FleetError, MissingExtra
 from agentfleet.prompt import Message
@@ -36,6 +36,8 @@ NEEDS: Final = ("llama_cpp", "llguidance", "outlines")
 """The packages of the extra `local` that this backend needs."""
 COUNTED: Final = 32
 """Tokenized prompts that are kept: one is counted, then completed."""
+LARGEST_BATCH: Final = BATCH // 2
+"""Tokens of a prompt in one evaluation at most: the rest is for the options of a closed answer."""
 PREFIXES: Final = 64
 """Megabytes for evaluated starts of prompts: some 2 800 tokens of the embedded model, a dozen skills."""
 
@@ -74,7 +76,8 @@ class LlamaCpp:
 
     `path`: the file. `context`: tokens of prompt and answer together (at most what the model was trained with).
     `threads`: default one for each physical core. `prefixes`: megabytes for the evaluated starts of prompts of skills
-    that were used before; 0 keeps none. Raises MissingExtra, ModelFileError or FleetError; loads nothing yet.
+    that were used before; 0 keeps none. `batch`: tokens of a prompt in one evaluation (40). Raises MissingExtra,
+    ModelFileError or FleetError; loads nothing yet.
     """
 
     times_itself: Final = True
@@ -87,6 +90,7 @@ class LlamaCpp:
         context: int = 4096,
         threads: int | None = None,
         prefixes: int = PREFIXES,
+        batch: int | None = None,
     ) -> None:
         for package in NEEDS:
             if find_spec(package) is None:
@@ -95,12 +99,15 @@ class LlamaCpp:
             raise FleetError(f"model {name!r}: context and threads must be at least 1")
         if prefixes < 0:
             raise FleetError(f"model {name!r}: prefixes must be 0 or more megabytes, not {prefixes}")
+        if batch is not None and not 1 <= batch <= LARGEST_BATCH:
+            raise FleetError(f"model {name!r}: batch must be 1 to {LARGEST_BATCH} tokens, not {batch}")
         self.path = Path(path)
         self.name = name
         header = read_header(self.path)
         self._context = min(context, header.trained_context or context)
         self._threads = threads or physical_cores()
         self._prefixes = prefixes * 2**20
+        self._batch = batch or CHUNK
         self._lock = threading.RLock()
         self._loaded: tuple[Weights, Chat] | None = None
         self._counted: OrderedDict[tuple[Message, ...], list[int]] = OrderedDict()
@@ -289,7 +296,7 @@ class LlamaCpp:
         job.future.set_exception(self._stopped(job) if isinstance(error, Cancelled) else error)
 
     def _answerer(self) -> Answerer:
-        return Answerer(*self._load(), self.name, self._context, self._threads, self._prefixes)
+        return Answerer(*self._load(), self.name, self._context, self._threads, self._prefixes, self._batch)
 
     def _flag(self, job: _Job) -> Callable[[], bool]:
         return lambda: job.cancelled or self._closed or job.late()

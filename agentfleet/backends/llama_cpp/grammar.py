@@ -14,6 +14,7 @@ import numpy as np
 
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
 from agentfleet.backends.llama_cpp.numbers import bound_numbers
+from agentfleet.backends.llama_cpp.one_of import exclusive
 from agentfleet.errors import BackendError
 
 KEPT: Final = 256
@@ -184,13 +185,15 @@ def _first_line(text: str) -> str:
 
 def grammar_of_schema(schema: str) -> str:
     """llguidance's grammar of a JSON Schema's text. Raises BackendError when it is none that a model can be held to."""
-    term = library("outlines.types").JsonSchema
+    matcher = library("llguidance").LLMatcher
     invalid = library("jsonschema").SchemaError
     try:
-        spec = grammar_of(term(bound_numbers(json.loads(schema))))
-        unfit = library("llguidance").LLMatcher.validate_grammar(spec)
-        return grammar_of(term(schema)) if unfit else spec
-    except (invalid, ValueError, RecursionError) as error:
+        library("outlines.types").JsonSchema(schema)  # validates it
+        whole = exclusive(json.loads(schema))
+        spec = matcher.grammar_from_json_schema(bound_numbers(whole), defaults=_COMPACT)
+        unfit = matcher.validate_grammar(spec)
+        return str(matcher.grammar_from_json_schema(whole, defaults=_COMPACT) if unfit else spec)
+    except (invalid, ValueError, RecursionError, TypeError, AttributeError) as error:  # not all keywords are validated
         raise BackendError(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
 
 
@@ -202,6 +205,6 @@ def compact(spec: str) -> str:
     except (ValueError, KeyError, TypeError, AttributeError):
         return spec
     for part in parts:
-        schema = bound_numbers(part["json_schema"])
+        schema = bound_numbers(exclusive(part["json_schema"]))
         part["json_schema"] = {**schema, "x-guidance": {**_COMPACT, **schema.get("x-guidance", {})}}
     return json.dumps(data)

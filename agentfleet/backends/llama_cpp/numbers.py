@@ -5,7 +5,7 @@ The rule of the type does not change; pydantic still validates the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 LARGEST: Final = 10**15
@@ -25,21 +25,27 @@ def bound_numbers(schema: Any) -> Any:
     """A copy of a JSON Schema in which every number has an end."""
     if not isinstance(schema, Mapping):
         return schema
-    out = dict(schema)
-    for key in _ONE:
-        if key in out:
-            out[key] = bound_numbers(out[key])
-    for key in _MANY:
-        if key in out:
-            out[key] = [bound_numbers(part) for part in out[key]]
-    for key in _NAMED:
-        if key in out:
-            out[key] = {name: bound_numbers(part) for name, part in out[key].items()}
+    out = within(schema, bound_numbers)
     kinds = out.get("type")
     kinds = kinds if isinstance(kinds, list) else [kinds]
     if {"enum", "const"} & out.keys() or not {"number", "integer"} & set(kinds):
         return out
     return _bounded(out, whole="number" not in kinds)
+
+
+def within(schema: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """A copy of a JSON Schema with each schema directly in it changed."""
+    out = dict(schema)
+    for key in _ONE:
+        if key in out:
+            out[key] = change(out[key])
+    for key in _MANY:
+        if key in out:
+            out[key] = [change(part) for part in out[key]]
+    for key in _NAMED:
+        if key in out:
+            out[key] = {name: change(part) for name, part in out[key].items()}
+    return out
 
 
 def _bounded(out: dict[str, Any], whole: bool) -> dict[str, Any]:

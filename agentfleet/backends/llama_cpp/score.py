@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agentfleet.backends.llama_cpp.cache import CHUNK, Cache, Cancelled
+from agentfleet.backends.llama_cpp.cache import Cache, Cancelled
 from agentfleet.backends.llama_cpp.native import BATCH, Entry, Logits
 from agentfleet.backends.options import END, mass
 from agentfleet.errors import BackendError
@@ -67,7 +67,7 @@ def score(
         raise BackendError("an option without any token cannot be scored")
     cached = cache.keep(prompt, pinned)
     plan = list(_plan(cache, asked, len(prompt)))
-    split = len(prompt) - min(len(prompt) - cached, CHUNK)
+    split = len(prompt) - min(len(prompt) - cached, cache.chunk)
     if split - cached == 1:  # no lone token: see LEAST
         split += 1
     if cached < split:
@@ -114,7 +114,7 @@ class _Piece:
 
 def _plan(cache: Cache, asked: Sequence[Asked], prompt: int) -> Iterator[list[_Piece]]:
     """What goes into each evaluation: as many options as sequences, batch and cache allow."""
-    room = min(BATCH - CHUNK, cache.context.size - prompt)
+    room = min(BATCH - cache.chunk, cache.context.size - prompt)
     sequences = cache.context.sequences - 1
     pieces: list[_Piece] = []
     tokens = lines = 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentfleet.backends.llama_cpp.cache import CHUNK, LEAST, Cache, Cancelled, common
+from agentfleet.backends.llama_cpp.cache import LEAST, Cache, Cancelled, common
 from agentfleet.backends.llama_cpp.decode import Writer
 from agentfleet.backends.llama_cpp.native import Entry
 from agentfleet.errors import BackendError
@@ -74,8 +74,9 @@ class Together:
             self._end(line, Cancelled())
         entries: list[Entry] = []
         rows: list[tuple[Line, int]] = []
-        for line in sorted(self.lines, key=lambda line: len(line.pending) > CHUNK):
-            chunk = line.pending[: max(1, CHUNK + len(self.lines) - len(entries))]
+        most = self.cache.chunk
+        for line in sorted(self.lines, key=lambda line: len(line.pending) > most):
+            chunk = line.pending[: max(1, most + len(self.lines) - len(entries))]
             last = len(chunk) == len(line.pending)
             entries += [
                 Entry(token, line.position + i, (line.number,), wanted=last and i == len(chunk) - 1)

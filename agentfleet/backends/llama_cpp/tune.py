@@ -1,4 +1,5 @@
-"""Which weight format of a model to run: makes the candidates, lets all answer the same questions, times them, picks one.
+"""Which weight format of a model to run, with how many threads, in what batches: makes the candidates, lets all answer
+the same questions, times them, picks one.
 
 The original is never touched. Candidates are made in a folder of their own, which goes when the work ends or breaks off;
 only the chosen one is moved beside the project's other models, and then the lock is written.
@@ -12,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Final
 
 from agentfleet.backends.backend import Completion, Request
-from agentfleet.backends.llama_cpp.cache import CHUNK
 from agentfleet.backends.llama_cpp.child import check_loads
-from agentfleet.backends.llama_cpp.cores import physical_cores
 from agentfleet.backends.llama_cpp.engine import LlamaCpp
-from agentfleet.backends.llama_cpp.native import Context, Weights
+from agentfleet.backends.llama_cpp.native import Weights
 from agentfleet.backends.llama_cpp.quantize import format_of, known_formats, quantize
+from agentfleet.backends.llama_cpp.timing import BATCHES, FULL, Effort, Setting, Share, Times, thread_counts, time_once
 from agentfleet.errors import AgentfleetError, ModelFileError, UsageError
 from agentfleet.fleet.lock import Lock, Locked, Measured, Objective, file_of, load_lock, located, save_lock
 
@@ -48,58 +47,33 @@ class Case:
     read: Callable[[str], str] = str.strip
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is timed: tokens of the prompt, tokens decoded after it, how often each format has its turn."""
-
-    prompt: int = 240
-    decoded: int = 24
-    rounds: int = 5
-
-
-QUICK: Final = Effort(120, 12, 3)
-
-
 @dataclass(slots=True)
 class Candidate:
-    """One format: its file, its answers to the cases, its times in milliseconds a token (the best of the rounds, since
-    what else the machine does only adds)."""
+    """One format: its file, its answers to the cases, its times."""
 
     format: str
     path: Path
     bytes: int
     answers: list[str] = field(default_factory=list)
-    prompt_times: list[float] = field(default_factory=list)
-    decode_times: list[float] = field(default_factory=list)
-
-    @property
-    def prompt_ms(self) -> float:
-        return min(self.prompt_times)
-
-    @property
-    def decode_ms(self) -> float:
-        return min(self.decode_times)
+    times: Times = field(default_factory=Times)
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What was found. `share`: tokens of the prompt and of the answer that a case costs on average.
-
-    `threads`: threads → milliseconds a case, for the chosen format.
-    """
+    """What was found. `share`: tokens of the prompt and of the answer that a case costs on average."""
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate
     objective: Objective
-    share: tuple[float, float]
-    threads: dict[int, float]
+    share: Share
     measured: tuple[Measured, ...]
     doubtful: tuple[str, ...]
     path: Path
 
     @property
-    def best_threads(self) -> int:
-        return min(self.threads, key=lambda count: self.threads[count])
+    def setting(self) -> Setting:
+        """The best threads and batch for the chosen format."""
+        return self.chosen.times.best(self.share)
 
 
 def tune(
@@ -112,41 +86,37 @@ def tune(
     objective: Objective = "fastest",
     threads: Sequence[int] = (),
     context: int = 4096,
-    effort: Effort = Effort(),
+    effort: Effort = FULL,
     what: str = "",
     say: Say = lambda line: None,
 ) -> Tuned:
     """Measure formats of a model, choose one, put it into the project `home` and write the lock.
 
-    `threads`: the numbers of them to try for the chosen format (the first while comparing); default: all the physical
-    cores, then fewer. `what`: what the cases are, for the lock. Raises UsageError without cases, UnknownName,
+    Every format is timed with every number of `threads` (default: all the physical cores, then fewer) and every batch; its
+    best setting counts. `what`: what the cases are, for the lock. Raises UsageError without cases, UnknownName,
     ModelFileError, OSError.
     """
     if not cases:
         raise UsageError("nothing to measure with: no case asks a model")
     before = load_lock(home)  # a damaged one is told of before the work, not after it
-    counts = tuple(threads) or _thread_counts()
+    counts = tuple(threads) or thread_counts()
     wanted = known_formats(formats)
     home = before.home
     with _workshop(home / FOLDER) as shop:
         found = _candidates(original, wanted, shop, counts[0], say)
         share = _answer_all(found, cases, name, context, counts[0], say)
-        _time_all(found, cases, context, counts[0], effort, say)
+        _time_all(found, cases, context, counts, effort, say)
         doubtful = [c.format for c in found[1:] if is_doubtful(c.answers, found[0].answers, cases)]
         chosen = pick(found, objective, share, doubtful)
-        say(f"threads for {chosen.format}")
-        per_threads = _try_threads(chosen, cases, context, counts, effort, share)
-        measured = tuple(_measured(c, found[0], cases) for c in found)
+        measured = tuple(_measured(c, found[0], cases, share) for c in found)
         if chosen is not found[0]:
             chosen.path = chosen.path.replace(home / FOLDER / f"{_file_name(name)}-{chosen.format}.gguf")
-        tuned = Tuned(tuple(found), chosen, objective, share, per_threads, measured, tuple(doubtful), chosen.path)
+        tuned = Tuned(tuple(found), chosen, objective, share, measured, tuple(doubtful), chosen.path)
         _record(tuned, name, before, what or f"{len(cases)} cases")
     return tuned
 
 
-def pick(
-    found: Sequence[Candidate], objective: Objective, share: tuple[float, float], doubtful: Sequence[str]
-) -> Candidate:
+def pick(found: Sequence[Candidate], objective: Objective, share: Share, doubtful: Sequence[str]) -> Candidate:
     """The best candidate for an objective; the first is the original, and formats in `doubtful` cannot be it.
 
     fastest: least time for an average case. smallest: least bytes. closest: of those that are smaller or faster than the
@@ -162,9 +132,9 @@ def pick(
     return max(gain, key=lambda c: (_agreeing(c, original), -case_ms(c, share)), default=original)
 
 
-def case_ms(candidate: Candidate, share: tuple[float, float]) -> float:
-    """Milliseconds of an average case."""
-    return share[0] * candidate.prompt_ms + share[1] * candidate.decode_ms
+def case_ms(candidate: Candidate, share: Share) -> float:
+    """Milliseconds of an average case, with the best threads and batch."""
+    return candidate.times.case_ms(candidate.times.best(share), share)
 
 
 def is_doubtful(answers: Sequence[str], original: Sequence[str], cases: Sequence[Case]) -> bool:
@@ -180,11 +150,6 @@ def is_doubtful(answers: Sequence[str], original: Sequence[str], cases: Sequence
     change = (gained - lost) / total
     spread = math.sqrt(lost + gained - (gained - lost) ** 2 / total) / total
     return change - 1.645 * spread <= -TOLERANCE
-
-
-def _thread_counts() -> tuple[int, ...]:
-    most = physical_cores()
-    return (most, *(2**power for power in range(most.bit_length() - 1, -1, -1) if 2**power < most))
 
 
 @contextmanager
@@ -225,9 +190,9 @@ def _candidates(original: Path, wanted: Sequence[str], shop: Path, threads: int,
 
 def _answer_all(
     found: Sequence[Candidate], cases: Sequence[Case], name: str, context: int, threads: int, say: Say
-) -> tuple[float, float]:
+) -> Share:
     """Let every candidate answer every case; tokens of prompt and answer that a case costs on average (the original)."""
-    share = (0.0, 0.0)
+    share: Share = (0.0, 0.0)
     for candidate in found:
         say(f"{candidate.format} answers {len(cases)} questions")
         given = asyncio.run(_answers(candidate, cases, name, context, threads))
@@ -271,34 +236,16 @@ def _canonical(case: Case, done: Completion | None) -> str:
 
 
 def _time_all(
-    found: Sequence[Candidate], cases: Sequence[Case], context: int, threads: int, effort: Effort, say: Say
+    found: Sequence[Candidate], cases: Sequence[Case], context: int, counts: Sequence[int], effort: Effort, say: Say
 ) -> None:
     """Time all candidates in turns, so that a busy moment of the machine meets them all."""
     for turn in range(effort.rounds):
         say(f"timing, round {turn + 1} of {effort.rounds}")
         for candidate in found:
             with _loaded(candidate.path, cases) as (weights, tokens):
-                prompt, decode = _times(weights, tokens, context, threads, effort)
-            candidate.prompt_times.append(prompt)
-            candidate.decode_times.append(decode)
-
-
-def _try_threads(
-    chosen: Candidate,
-    cases: Sequence[Case],
-    context: int,
-    counts: Sequence[int],
-    effort: Effort,
-    share: tuple[float, float],
-) -> dict[int, float]:
-    """Milliseconds of an average case by the number of threads."""
-    times: dict[int, list[float]] = {count: [] for count in counts}
-    with _loaded(chosen.path, cases) as (weights, tokens):
-        for _ in range(effort.rounds):
-            for count in counts:
-                prompt, decode = _times(weights, tokens, context, count, effort)
-                times[count].append(share[0] * prompt + share[1] * decode)
-    return {count: min(found) for count, found in times.items()}
+                for threads in counts:
+                    prompts, decode = time_once(weights, tokens, context, threads, BATCHES, effort)
+                    candidate.times.add(threads, prompts, decode)
 
 
 @contextmanager
@@ -312,41 +259,28 @@ def _loaded(path: Path, cases: Sequence[Case]) -> Iterator[tuple[Weights, list[i
         weights.free()
 
 
-def _times(weights: Weights, tokens: list[int], context: int, threads: int, effort: Effort) -> tuple[float, float]:
-    """Milliseconds a token of a prompt and of an answer, read in chunks as the engine reads them."""
-    line = tokens * (1 + (effort.prompt + effort.decoded) // max(1, len(tokens)))
-    place = Context(weights, max(context, effort.prompt + effort.decoded), threads)
-    try:
-        place.extend(line[:CHUNK], 0, True)  # buffers are made at first use
-        place.clear()
-        started = time.perf_counter()
-        for at in range(0, effort.prompt, CHUNK):
-            place.extend(line[at : min(at + CHUNK, effort.prompt)], at, at + CHUNK >= effort.prompt)
-        between = time.perf_counter()
-        for at in range(effort.prompt, effort.prompt + effort.decoded):
-            place.extend(line[at : at + 1], at, True)
-        ended = time.perf_counter()
-    finally:
-        place.free()
-    return (between - started) * 1000 / effort.prompt, (ended - between) * 1000 / effort.decoded
-
-
 def _agreeing(one: Candidate, other: Candidate) -> int:
     return sum(mine == theirs for mine, theirs in zip(one.answers, other.answers, strict=True))
 
 
-def _measured(one: Candidate, original: Candidate, cases: Sequence[Case]) -> Measured:
+def _measured(one: Candidate, original: Candidate, cases: Sequence[Case], share: Share) -> Measured:
     known = [(mine, c.expected) for mine, c in zip(one.answers, cases, strict=True) if c.expected is not None]
     right = sum(mine == expected for mine, expected in known)
-    agrees = (_agreeing(one, original), len(cases))
+    best = one.times.best(share)
     return Measured(
-        format=one.format, prompt_ms=one.prompt_ms, decode_ms=one.decode_ms, agrees=agrees, right=(right, len(known))
+        format=one.format,
+        threads=best.threads,
+        batch=best.batch,
+        prompt_ms=one.times.prompt[best],
+        decode_ms=one.times.decode[best.threads],
+        agrees=(_agreeing(one, original), len(cases)),
+        right=(right, len(known)),
     )
 
 
 def _record(tuned: Tuned, name: str, lock: Lock, what: str) -> None:
     """Write the lock; then a format that was chosen before, and now is not, goes."""
-    original, chosen = tuned.candidates[0], tuned.chosen
+    original, chosen, best = tuned.candidates[0], tuned.chosen, tuned.setting
     kept = [original] if chosen is original else [original, chosen]
     entry = Locked(
         original=original.format,
@@ -356,7 +290,8 @@ def _record(tuned: Tuned, name: str, lock: Lock, what: str) -> None:
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
         engine=_engine(),
         cases=what,
-        threads=tuned.best_threads if len(tuned.threads) > 1 else None,
+        threads=best.threads if len(chosen.times.decode) > 1 else None,
+        batch=best.batch if len(chosen.times.prompt) > len(chosen.times.decode) else None,
         files=tuple(file_of(one.path, one.format, lock.home) for one in kept),
         measured=tuned.measured,
     )

@@ -16,11 +16,11 @@ from agentfleet.backends.backend import Request
 from agentfleet.backends.llama_cpp import embedded_path
 from agentfleet.backends.llama_cpp.gguf import read_header
 from agentfleet.backends.llama_cpp.quantize import FORMATS, format_of, known_formats, quantize
+from agentfleet.backends.llama_cpp.timing import Effort, Setting, Times
 from agentfleet.backends.llama_cpp.tune import (
     FOLDER,
     Candidate,
     Case,
-    Effort,
     Tuned,
     _sweep,
     case_ms,
@@ -53,7 +53,8 @@ CASES = (
 
 
 def made(name: str, size: int, prompt: float, decode: float, answers: str) -> Candidate:
-    return Candidate(name, Path(name), size, list(answers), [prompt, prompt * 9], [decode * 9, decode])
+    times = Times({Setting(1, 40): prompt}, {1: decode})
+    return Candidate(name, Path(name), size, list(answers), times)
 
 
 def known(answers: str) -> list[Case]:
@@ -66,9 +67,16 @@ FOUR = made("Q4_0", 90, 1.0, 6.0, "aaaaabbbbb")
 LONG = (100.0, 2.0)
 
 
-def test_a_time_is_the_best_of_the_rounds() -> None:
-    assert (ORIGINAL.prompt_ms, ORIGINAL.decode_ms) == (4.0, 10.0)
+def test_a_case_costs_its_tokens() -> None:
     assert case_ms(ORIGINAL, LONG) == 420.0
+
+
+def test_every_format_is_compared_at_its_own_best_setting() -> None:
+    slow = Times({Setting(2, 40): 4.0, Setting(1, 40): 9.0}, {2: 10.0, 1: 9.0})
+    quick = Times({Setting(2, 40): 5.0, Setting(1, 40): 3.0}, {2: 10.0, 1: 9.0})
+    found = [Candidate(name, Path(name), 9, [], times) for name, times in (("Q4_1", slow), ("Q8_0", quick))]
+    assert [case_ms(one, LONG) for one in found] == [420.0, 318.0]
+    assert pick(found, "fastest", LONG, ()).format == "Q8_0"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +197,8 @@ def test_the_choice_is_recorded_and_verified(tmp_path: Path) -> None:
     assert found.share[0] > 5 and found.share[1] > 0
     entry = load_lock(tmp_path).models["m/1"]
     assert (entry.chosen, entry.threads, [file.sha256 for file in entry.files]) == ("Q4_1", None, [before])
+    assert entry.batch is None  # the prompt was as long as the usual batch: none was compared
+    assert [(m.threads, m.batch) for m in entry.measured] == [(1, 40)] * 2
     assert list((tmp_path / FOLDER).iterdir()) == []
     verify(embedded_path(), load_lock(tmp_path))
 
@@ -199,13 +209,16 @@ def test_a_new_choice_takes_the_place_of_the_old_one(tmp_path: Path, monkeypatch
 
     def choose(name: str) -> Tuned:
         return tune(
-            "m", embedded_path(), CASES[:1], tmp_path, formats=[name], objective="closest", threads=[1, 2], effort=TINY,
-            context=512,
+            "m", embedded_path(), CASES[:1], tmp_path, formats=[name], objective="closest", threads=[1, 2], context=512,
+            effort=Effort(prompt=40, decoded=1, rounds=1),
         )  # fmt: skip
 
     monkeypatch.setattr("agentfleet.backends.llama_cpp.tune.case_ms", lambda c, share: float(c.format == "Q4_1"))
     first = choose("Q4_0")
-    assert preferred("m", embedded_path(), load_lock(tmp_path)) == (first.path, first.best_threads)
+    best = first.setting
+    assert preferred("m", embedded_path(), load_lock(tmp_path)) == (first.path, best.threads, None)
+    assert list(first.chosen.times.decode) == [1, 2]
+    assert list(first.chosen.times.prompt) == [Setting(1, 40), Setting(2, 40)]
     assert first.path == tmp_path / FOLDER / "m-Q4_0.gguf"
     verify(first.path, load_lock(tmp_path))
     second = choose("Q8_0")

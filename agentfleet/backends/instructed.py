@@ -34,6 +34,8 @@ PLACEHOLDER = "none"
 """Sent as the key to a server that needs none; the SDKs insist on one."""
 
 _OURS: ContextVar[bool] = ContextVar("agentfleet_instructed", default=False)
+_OURS_ALONE = frozenset({"field_shares", "path"})
+"""Parameters that speak to agentfleet's own backends; a host would refuse them as unknown."""
 _RESERVED = frozenset({"extra_headers", "extra_query", "messages", "model", "stream", "timeout"})
 
 
@@ -260,7 +262,7 @@ def settings(request: Request, known: frozenset[str]) -> tuple[dict[str, Any], d
 
     Raises FleetError for one that this backend sets itself.
     """
-    given = {key: value for key, value in request.params.items() if value is not None}
+    given = {key: v for key, v in request.params.items() if v is not None and key not in _OURS_ALONE}
     clash = sorted(_RESERVED & given.keys())
     if clash:
         raise FleetError(f"params of a model may not set {', '.join(clash)}; agentfleet sends that itself")

@@ -92,7 +92,11 @@ class Answerer:
         plain = request.output.kind == "text"
         rule = Free(self.weights) if plain else self.grammars.of_schema(request.output.schema)
         how = Sampling.of(request.temperature, request.params)
-        return Writer(rule, request.max_tokens, how, self.context.scratch)
+        writer = Writer(rule, request.max_tokens, how, self.context.scratch)
+        if request.watch is not None:
+            watch, piece = request.watch, self.weights.piece
+            writer.told = lambda token: watch(piece(token))
+        return writer
 
     def completion(self, request: Request, prompt: Sequence[int], writer: Writer) -> Completion:
         """What a writer that is over has written. Raises BackendError when its constraint was lost."""

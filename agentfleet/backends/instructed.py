@@ -110,7 +110,7 @@ class Instructed(ABC):
         self.name = name
         self.strategy = _known_strategy(strategy or self.default_strategy, name)
         self.timeout = timeout
-        self.base_url = _checked_url(base_url or self.default_url, name)
+        self.base_url = checked_url(base_url or self.default_url, name)
         self.hosted = urlsplit(self.base_url).hostname == urlsplit(self.default_url).hostname
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
@@ -165,7 +165,7 @@ class Instructed(ABC):
             await asyncio.to_thread(_import_sdk, self.sdk)
             # Two first calls may meet here; the one that comes second finds the other's client.
             if loop not in self._clients:
-                self._clients[loop] = self._open(_http_client(self.base_url))
+                self._clients[loop] = self._open(http_client(self.base_url))
         return self._clients[loop]
 
     async def _send(self, client: Any, call: Call, limit: float, heard: list[Any]) -> BackendError | None:
@@ -282,7 +282,8 @@ def _known_strategy(strategy: str, name: str) -> str:
     return strategy
 
 
-def _checked_url(url: str, name: str) -> str:
+def checked_url(url: str, name: str) -> str:
+    """A base_url without its last slash. Raises FleetError for one that holds credentials, or is none."""
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise FleetError(f'model {name!r}: base_url holds credentials or a query; give the key as key = "env:NAME"')
@@ -306,7 +307,7 @@ def _not_ours(record: logging.LogRecord) -> bool:
     return not _OURS.get()
 
 
-def _http_client(base_url: str) -> Any:
+def http_client(base_url: str) -> Any:
     """Follows no redirect, so that the key goes to no other host; on loopback no proxy stands between."""
     import httpx2
 

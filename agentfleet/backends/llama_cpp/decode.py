@@ -84,7 +84,7 @@ class Written:
 class Writer:
     """One answer while it is written. Raises BackendError when there is no rule, or when it is broken or lost.
 
-    `limit`: tokens at most. `scratch`: see `score.total`. `told`: called with each token that is written.
+    `limit`: tokens at most. `scratch`: see `score.total`.
     """
 
     def __init__(self, rule: Rule, limit: int, how: Sampling, scratch: Logits | None = None) -> None:
@@ -95,7 +95,6 @@ class Writer:
         self.how = how
         self.written = Written()
         self.over = False
-        self.told: Callable[[int], None] | None = None
         self._scratch = scratch
         self._pick = _picker(rule, how)
 
@@ -107,9 +106,6 @@ class Writer:
             room = self.limit - len(written.tokens)
             written.tokens += forced[:room]
             written.logs += [0.0] * min(room, len(forced))
-            if self.told:
-                for token in forced[:room]:
-                    self.told(token)
             if len(forced) > room:  # the rule took all of it, but there is no room to write it
                 self.over = True
                 return forced
@@ -128,8 +124,6 @@ class Writer:
         self.rule.take(token)
         self.written.tokens.append(token)
         self.written.sampled += 1
-        if self.told:
-            self.told(token)
         return token
 
 

@@ -5,7 +5,7 @@ A backend knows nothing of ladders, steps or ledgers. One file (or folder) per b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -28,7 +28,8 @@ class Request:
     """One call on one rung.
 
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
-    `timeout`: seconds, or None. `params`: what the rung adds (seed, top_p …).
+    `timeout`: seconds, or None. `params`: what the rung adds (seed, top_p …). `listen`: told the text so far, some ten
+    times a second and from any thread, by backends that can; it must not raise.
     """
 
     prompt: Prompt
@@ -39,6 +40,7 @@ class Request:
     timeout: float | None = None
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    listen: Callable[[str], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

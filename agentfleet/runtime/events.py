@@ -28,6 +28,28 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Writing:
+    """An answer as far as it is written: told some ten times a second, by backends that can.
+
+    It may yet be refused: only `StepFinished` tells a value. `text`: all that stands so far.
+    """
+
+    path: str
+    model: str
+    text: str
+
+    @property
+    def value(self) -> Any:
+        """What the text holds so far: JSON with its last strings and lists unfinished, or the plain text itself."""
+        from pydantic_core import from_json
+
+        try:
+            return from_json(self.text, allow_partial="trailing-strings")
+        except ValueError:
+            return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptMade:
     """One attempt of a node ended (skipped rungs too)."""
 
@@ -50,5 +72,5 @@ class RunFinished:
     run: Run[Any] = field(repr=False)
 
 
-Event: TypeAlias = RunStarted | StepStarted | AttemptMade | StepFinished | RunFinished
+Event: TypeAlias = RunStarted | StepStarted | Writing | AttemptMade | StepFinished | RunFinished
 Listener: TypeAlias = Callable[[Event], None]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +23,7 @@ from agentfleet.routing.eligible import budget_refusal, context_refusal, first_r
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
-from agentfleet.runtime.events import AttemptMade
+from agentfleet.runtime.events import AttemptMade, Writing
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
@@ -189,7 +191,18 @@ class _Climb:
             timeout=model.timeout if left is None else min(model.timeout, left),
             idempotency_key=f"{self.visit.context.id}/{self.visit.path}/{self.visit.fingerprint}",
             params={**model.params, "path": self.visit.path},
+            listen=self._listen(model.name) if self.visit.context.listener is not None else None,
         )
+
+    def _listen(self, model: str) -> Callable[[str], None]:
+        """Hands on what a backend tells while it writes, from whatever thread, on the loop of the run."""
+        path, emit, loop = self.visit.path, self.visit.context.emit, asyncio.get_running_loop()
+
+        def told(text: str) -> None:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(emit, Writing(path, model, text))
+
+        return told
 
     async def _drive(
         self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]

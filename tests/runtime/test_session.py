@@ -242,6 +242,7 @@ def test_what_this_process_works_on_is_not_taken_up_twice(opened: Opened) -> Non
         task = asyncio.create_task(session.arun(endless, {"text": "x"}))
         while "begun" not in DONE:
             await asyncio.sleep(0.005)
+        session.ledger.flush()
         (row,) = session.ledger.runs()
         with pytest.raises(LedgerBusy):
             await session.aresume(row.id, endless)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel, Field
 
-from agentfleet import Model, Session, ask, graph, step, summarise
+from agentfleet import Fleet, Model, Session, ask, extract, graph, step, summarise
 from agentfleet.errors import LabelError, Unavailable
-from agentfleet.runtime.events import AttemptMade, Event, RunFinished, RunStarted, StepFinished, StepStarted
+from agentfleet.ledger.sqlite import SQLiteLedger
+from agentfleet.runtime.events import (
+    AttemptMade,
+    Event,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    Writing,
+)
 from agentfleet.testing import Scripted, scripted
 
 Opened = Callable[..., tuple[Session, Scripted]]
@@ -146,3 +158,41 @@ def test_a_key_whose_run_waits_goes_on_and_is_heard(opened: Opened) -> None:
     assert session.run(keyed, {"text": "x"}).status == "waiting"
     names = [type(event).__name__ for event in asyncio.run(listen(session, keyed))]
     assert names[0] == "RunStarted" and "AttemptMade" in names and names[-1] == "RunFinished"
+
+
+@pytest.mark.real_model
+def test_a_local_model_is_heard_while_it_writes(tmp_path: Path) -> None:
+    fleet = Fleet([Model(name="smol", backend="llama_cpp", model="embedded", tier="small")])
+
+    class Note(BaseModel):
+        text: Annotated[str, Field(max_length=200)]
+
+    @extract(tier="small")
+    def note(mail: str) -> Note:
+        """Copy the mail's text."""
+        return ask(mail)
+
+    @graph
+    def noted(text: str) -> Note:
+        return note(text)
+
+    session = Session(fleet, SQLiteLedger(tmp_path / "l.sqlite"), tmp_path)
+    try:
+        events = asyncio.run(listen(session, noted, "The kettle that I bought here in May no longer boils any water."))
+    finally:
+        session.close()
+    heard = [event for event in events if isinstance(event, Writing)]
+    (done,) = [event for event in events if isinstance(event, AttemptMade)]
+    assert heard and {event.path for event in heard} == {"note"}
+    assert all(done.attempt.answer.startswith(event.text) for event in heard)
+    final = json.loads(done.attempt.answer)["text"]
+    assert all(final.startswith(event.value.get("text", "")) for event in heard if isinstance(event.value, dict))
+    assert events.index(heard[-1]) < events.index(done)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", ""), ("Dear A", "Dear A"), ('{"a":1,"b":"hel', {"a": 1, "b": "hel"}), ("[1,2", [1, 2]), ('{"a', {})],
+)
+def test_what_is_half_written_can_be_read(text: str, value: Any) -> None:
+    assert Writing("note", "smol", text).value == value

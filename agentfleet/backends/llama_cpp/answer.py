@@ -16,9 +16,9 @@ from agentfleet.backends import options
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
-from agentfleet.backends.llama_cpp.cache import Cache, common
+from agentfleet.backends.llama_cpp.cache import LEAST, Cache, common
 from agentfleet.backends.llama_cpp.chat import Chat
-from agentfleet.backends.llama_cpp.decode import Free, Rule, Sampling, Writer, Written
+from agentfleet.backends.llama_cpp.decode import Free, Rule, Sampling, Tell, Writer, Written
 from agentfleet.backends.llama_cpp.fields import field_shares
 from agentfleet.backends.llama_cpp.grammar import Constraint, Grammars
 from agentfleet.backends.llama_cpp.native import Context, Weights
@@ -92,7 +92,13 @@ class Answerer:
         plain = request.output.kind == "text"
         rule = Free(self.weights) if plain else self.grammars.of_schema(request.output.schema)
         how = Sampling.of(request.temperature, request.params)
-        return Writer(rule, request.max_tokens, how, self.context.scratch)
+        return Writer(rule, request.max_tokens, how, self.context.scratch, self._tell(request))
+
+    def _tell(self, request: Request) -> Tell | None:
+        listen = request.listen
+        if listen is None:
+            return None
+        return lambda tokens: listen(decoding.text_so_far(self.weights, tokens))
 
     def completion(self, request: Request, prompt: Sequence[int], writer: Writer) -> Completion:
         """What a writer that is over has written. Raises BackendError when its constraint was lost."""
@@ -124,7 +130,7 @@ class Answerer:
 
     def pinned(self, request: Request, prompt: Sequence[int]) -> int:
         """Tokens at the start of a prompt that are the same for every input of its skill."""
-        return common(self._start(request.prompt), prompt, len(prompt) - 1)
+        return common(self._start(request.prompt), prompt, len(prompt) - LEAST)
 
     def _start(self, prompt: Prompt) -> list[int]:
         """The tokens of a skill's prompt without anything to read; what it shares with others belongs to the skill."""

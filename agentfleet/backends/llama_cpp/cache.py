@@ -17,6 +17,11 @@ CHUNK: Final = 40
 """Tokens of a prompt between two looks at the cancel flag (about 100 ms of the embedded model on two cores)."""
 
 
+LEAST: Final = 2
+"""Tokens of a prompt that are evaluated together at the least: a lone one goes another way through the weights, and its
+logits differ (by up to 0.7 for the embedded model), while splits of several are bit-identical."""
+
+
 class Cancelled(Exception):
     """Nobody waits for this answer any more. Never leaves this package."""
 
@@ -69,11 +74,11 @@ class Cache:
         self._pinned = 0
 
     def keep(self, prompt: Sequence[int], pinned: int = 0) -> int:
-        """Forget all but the longest common start with `prompt` (never all of it); how many tokens that is.
+        """Forget all but the longest common start with `prompt` (all but `LEAST` at most); how many tokens that is.
 
         `pinned`: tokens at the start of the prompt that belong to its skill.
         """
-        shared = common(self.held, prompt, len(prompt) - 1)
+        shared = common(self.held, prompt, len(prompt) - LEAST)
         if shared < max(self._pinned, pinned):
             self._put_away()
             shared = self._bring_back(prompt, min(shared, len(self.held)))
@@ -99,7 +104,7 @@ class Cache:
     def _bring_back(self, prompt: Sequence[int], shared: int) -> int:
         """Bring back the best start if it is longer than what is shared now; how much is shared then."""
         best = self.prefixes.longest(prompt)
-        found = common(best, prompt, len(prompt) - 1)
+        found = common(best, prompt, len(prompt) - LEAST)
         if found <= shared:
             return shared
         self.reset()
@@ -112,18 +117,20 @@ class Cache:
 
     def feed(self, tokens: Sequence[int], cancelled: Callable[[], bool]) -> Logits:
         """Evaluate tokens after what is held; the logits after the last one (a view until the next call)."""
-        for start in range(0, len(tokens), CHUNK):
+        start = size = 0
+        while start < len(tokens):
             if cancelled():
                 raise Cancelled
-            chunk = tokens[start : start + CHUNK]
-            last = start + len(chunk) == len(tokens)
+            size = chunk_of(len(tokens) - start)
+            chunk = tokens[start : start + size]
+            start += size
             try:
-                self.context.extend(chunk, len(self.held), wanted=last)
+                self.context.extend(chunk, len(self.held), wanted=start == len(tokens))
             except BackendError:
                 self._lost()
                 raise
             self.held += chunk
-        return self.context.logits((len(tokens) - 1) % CHUNK)
+        return self.context.logits(size - 1)
 
     def evaluate(self, entries: Sequence[Entry], held: Sequence[int]) -> None:
         """One evaluation after which sequence 0 holds `held` more."""
@@ -143,6 +150,11 @@ class Cache:
         """Forget everything but what was put away."""
         self.context.clear()
         self._lost()
+
+
+def chunk_of(left: int) -> int:
+    """How many of so many tokens to evaluate next: never so that a lone one is left."""
+    return CHUNK - 1 if left == CHUNK + 1 else min(left, CHUNK)
 
 
 def common(left: Sequence[int], right: Sequence[int], limit: int) -> int:

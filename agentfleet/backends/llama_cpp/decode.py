@@ -6,9 +6,10 @@ The start of the prompt that the cache still holds is not evaluated again; what 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -30,8 +31,11 @@ class Free:
     def forced(self) -> list[int]:
         return []
 
-    def allows(self, token: int) -> bool:
-        return True
+    def pick(self, logits: Logits) -> int:
+        """Write the likeliest token."""
+        best = int(logits.argmax())
+        self.done = best in self._ends
+        return best
 
     def masked(self, logits: Logits) -> Logits:
         return logits
@@ -39,6 +43,11 @@ class Free:
     def take(self, token: int) -> None:
         self.done = token in self._ends
 
+
+BEAT: Final = 0.1
+"""Seconds between two looks at an answer that is being written."""
+
+Tell: TypeAlias = Callable[[Sequence[int]], None]
 
 Rule: TypeAlias = Free | Constraint
 """What may come next. Only plain text is decoded under `Free`."""
@@ -84,10 +93,12 @@ class Written:
 class Writer:
     """One answer while it is written. Raises BackendError when there is no rule, or when it is broken or lost.
 
-    `limit`: tokens at most. `scratch`: see `score.total`.
+    `limit`: tokens at most. `scratch`: see `score.total`. `tell`: called with the tokens so far, every `BEAT` seconds.
     """
 
-    def __init__(self, rule: Rule, limit: int, how: Sampling, scratch: Logits | None = None) -> None:
+    def __init__(
+        self, rule: Rule, limit: int, how: Sampling, scratch: Logits | None = None, tell: Tell | None = None
+    ) -> None:
         if not isinstance(rule, (Free, Constraint)):
             raise BackendError(f"the constraint of this answer is missing ({rule!r}): refusing to decode without one")
         self.rule = rule
@@ -97,6 +108,8 @@ class Writer:
         self.over = False
         self._scratch = scratch
         self._pick = _picker(rule, how)
+        self._tell = tell
+        self._told = 0.0
 
     def forced(self) -> list[int]:
         """Write what must come next, and say what of it is to be evaluated. Afterwards it may be `over`."""
@@ -121,9 +134,11 @@ class Writer:
         token = self._pick(logits)
         if self.how.shares:
             self.written.logs.append(float(logits[token]) - total(logits, self._scratch))
-        self.rule.take(token)
         self.written.tokens.append(token)
         self.written.sampled += 1
+        if self._tell is not None and (now := time.monotonic()) - self._told >= BEAT:
+            self._told = now
+            self._tell(self.written.tokens)
         return token
 
 
@@ -143,16 +158,17 @@ def decode(
 
 
 def _picker(rule: Rule, how: Sampling) -> Callable[[Logits], int]:
+    """Chooses a token and lets the rule take it."""
     if how.temperature <= 0:
-        return lambda logits: _likeliest(logits, rule)
+        return rule.pick
     random = np.random.default_rng(how.seed)
-    return lambda logits: _drawn(rule.masked(logits), how, random)
 
+    def drawn(logits: Logits) -> int:
+        token = _drawn(rule.masked(logits), how, random)
+        rule.take(token)
+        return token
 
-def _likeliest(logits: Logits, rule: Rule) -> int:
-    """The mask costs more than to ask whether the likeliest of all tokens is allowed, and mostly it is."""
-    best = int(logits.argmax())
-    return best if rule.allows(best) else int(rule.masked(logits).argmax())
+    return drawn
 
 
 def _drawn(logits: Logits, how: Sampling, random: np.random.Generator) -> int:
@@ -174,6 +190,11 @@ def text_of(weights: Weights, written: Written) -> str:
     if written.finish == "length":
         return raw.decode("utf-8", "ignore") if _cut(raw) else raw.decode("utf-8", "replace")
     return raw.decode("utf-8", "replace")
+
+
+def text_so_far(weights: Weights, tokens: Sequence[int]) -> str:
+    """The text of an answer that is not over: a character that is not whole yet is left out."""
+    return b"".join(weights.piece(token) for token in tokens).decode("utf-8", "ignore")
 
 
 def _cut(raw: bytes) -> bool:

@@ -89,6 +89,11 @@ class Constraint:
     def __init__(self, matcher: Any, weights: Weights) -> None:
         self.done = False
         self._matcher = matcher
+        self._try, self._forced, self._stopped = (
+            matcher.try_consume_tokens,
+            matcher.compute_ff_tokens,
+            matcher.is_stopped,
+        )
         self._mask = np.zeros((weights.size + 31) // 32, dtype=np.int32)
         self._size = weights.size
 
@@ -99,17 +104,23 @@ class Constraint:
 
     def forced(self) -> list[int]:
         """The tokens that must come next, taken already."""
-        matcher = self._matcher
-        tokens: list[int] = matcher.compute_ff_tokens()
-        if tokens and not matcher.consume_tokens(tokens):
-            raise BackendError(f"the grammar refused its own tokens: {matcher.get_error()}")
-        self.done = matcher.is_stopped()
+        tokens: list[int] = self._forced()
+        if tokens and not self._matcher.consume_tokens(tokens):
+            raise BackendError(f"the grammar refused its own tokens: {self._matcher.get_error()}")
+        self.done = self._stopped()
         return tokens
 
-    def allows(self, token: int) -> bool:
-        """May this token come next? (Only once what is forced was taken.)"""
-        found: bool = self._matcher.validate_tokens([token]) == 1
-        return found
+    def pick(self, logits: Logits) -> int:
+        """Write the likeliest token that may come next. (Only once what is forced was taken.)
+
+        The mask costs more than to try the likeliest of all tokens, which mostly may.
+        """
+        best = int(logits.argmax())
+        if self._try([best]) == 1:
+            return best
+        best = int(self.masked(logits).argmax())
+        self.take(best)
+        return best
 
     def masked(self, logits: Logits) -> Logits:
         """A copy of the logits in which what may not come next is minus infinity."""

@@ -285,11 +285,16 @@ class _Arrays:
     def line(self, tokens: Sequence[int], position: int, wanted: bool) -> Any:
         """Tokens of sequence 0, one after the other."""
         size = len(tokens)
-        self.token[:size] = tokens
-        self.position[:size] = range(position, position + size)
-        self.wanted[:size] = 0
-        self.wanted[size - 1] = wanted
-        self.count[:size] = 1
-        self.rows[:size, 0] = 0
+        if size == 1:  # every token that is not forced passes here
+            self.token[0], self.position[0], self.wanted[0] = tokens[0], position, wanted
+            self.count[0] = 1
+            self.rows[0, 0] = 0
+        else:
+            self.token[:size] = tokens
+            self.position[:size] = range(position, position + size)
+            self.wanted[:size] = 0
+            self.wanted[size - 1] = wanted
+            self.count[:size] = 1
+            self.rows[:size, 0] = 0
         self.native.n_tokens = size
         return self.native

@@ -68,6 +68,8 @@ def score(
     cached = cache.keep(prompt, pinned)
     plan = list(_plan(cache, asked, len(prompt)))
     split = len(prompt) - min(len(prompt) - cached, CHUNK)
+    if split - cached == 1:  # no lone token: see LEAST
+        split += 1
     if cached < split:
         cache.feed(prompt[cached:split], cancelled)
     tail = prompt[split:]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agentfleet.backends.llama_cpp.cache import CHUNK, Cache, Cancelled, common
+from agentfleet.backends.llama_cpp.cache import CHUNK, LEAST, Cache, Cancelled, common
 from agentfleet.backends.llama_cpp.decode import Writer
 from agentfleet.backends.llama_cpp.native import Entry
 from agentfleet.errors import BackendError
@@ -59,7 +59,7 @@ class Together:
             kept = self.cache.keep(line.prompt, pinned)
             if kept < pinned:
                 self.cache.feed(line.prompt[kept:pinned], line.cancelled)
-        shared = line.writer.written.cached = common(self.cache.held, line.prompt, len(line.prompt) - 1)
+        shared = line.writer.written.cached = common(self.cache.held, line.prompt, len(line.prompt) - LEAST)
         line.pending = [*line.prompt[shared:], *line.writer.forced()]
         line.number, line.position = self._free.pop(), shared
         if shared:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from agentfleet.backends.backend import Request
 from agentfleet.backends.llama_cpp import LlamaCpp, embedded_path
 from agentfleet.backends.llama_cpp.answer import Answerer
-from agentfleet.backends.llama_cpp.cache import CHUNK, Cache, Cancelled, Prefixes
+from agentfleet.backends.llama_cpp.cache import CHUNK, LEAST, Cache, Cancelled, Prefixes
 from agentfleet.prompt import Message
 
 pytestmark = pytest.mark.real_model
@@ -88,6 +88,28 @@ def test_what_was_brought_back_gives_the_same_logits(engine: LlamaCpp) -> None:
     cold, warm, kept = on(engine, work)
     assert kept == pinned
     assert np.array_equal(cold, warm)
+
+
+def test_the_logits_do_not_depend_on_how_much_was_kept(engine: LlamaCpp) -> None:
+    prompt = engine.prompt_tokens([Message("user", ABOUT[0] + MAILS[0] * 3)])[: 2 * CHUNK + 1]
+
+    def work(model: Answerer) -> list[tuple[int, bool]]:
+        cache = Cache(model.context)
+        cache.reset()
+        cold = cache.feed(prompt, never).copy()
+        same = []
+        whole = len(prompt)
+        for shared in (1, 2, CHUNK - 1, CHUNK, CHUNK + 1, whole - 3, whole - 2, whole - 1, whole):
+            cache.reset()
+            cache.feed([*prompt[:shared], 5, 6, 7], never)
+            kept = cache.keep(prompt)
+            same.append((kept, np.array_equal(cold, cache.feed(prompt[kept:], never))))
+        model.cache.reset()
+        return same
+
+    same = on(engine, work)
+    assert [kept for kept, _ in same[-3:]] == [len(prompt) - LEAST] * 3
+    assert all(equal for _, equal in same), same
 
 
 def test_a_start_beyond_its_memory_is_read_again(engine: LlamaCpp) -> None:

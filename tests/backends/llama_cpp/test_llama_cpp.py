@@ -43,7 +43,7 @@ def test_the_second_prompt_pays_only_for_what_is_new(ask: Ask) -> None:
     first = ask(MAIL, Order)
     again = ask(MAIL, Order)
     other = ask("Something else entirely", Order)
-    assert again.usage.cached_tokens == again.usage.input_tokens - 1
+    assert again.usage.cached_tokens == again.usage.input_tokens - 2  # a lone token would give other logits
     assert 0 < other.usage.cached_tokens < other.usage.input_tokens
     assert again.text == first.text
 
@@ -55,6 +55,32 @@ def test_a_kept_prefix_changes_no_answer(ask: Ask) -> None:
         cold.append(ask(text, Order).text)
     warm = [ask(text, Order).text for text in (MAIL, "Two pans for 12 EUR", MAIL.upper())]
     assert warm == cold
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.2])
+@pytest.mark.parametrize("annotation", [str, Order])
+def test_the_same_seed_gives_the_same_tokens_with_and_without_kept_prefixes(
+    ask: Ask, request_for: Callable[..., Request], annotation: Any, temperature: float
+) -> None:
+    more = {"temperature": temperature, "params": {"seed": 5}, "max_tokens": 60}
+    kept = [ask(text, annotation, **more).text for text in (MAIL, MAIL, "Two pans for 12 EUR", MAIL)]
+    bare = LlamaCpp(embedded_path(), "bare", context=1024, prefixes=0)
+    try:
+        first = asyncio.run(bare.complete(request_for(MAIL, annotation, **more))).text
+        assert kept[0] == kept[1] == kept[3] == first
+    finally:
+        bare.shut()
+
+
+def test_an_answer_is_heard_while_it_is_written(ask: Ask) -> None:
+    heard: list[str] = []
+    done = ask("Tell me about the sea.", str, instruction="Write a long story.", max_tokens=120, listen=heard.append)
+    assert len(heard) > 1
+    assert all(done.text.startswith(text.rstrip()) for text in heard)
+    assert heard == sorted(heard, key=len)
+    json_heard: list[str] = []
+    done = ask(MAIL, Order, listen=json_heard.append)
+    assert json_heard and all(done.text.startswith(text) for text in json_heard)
 
 
 def test_too_few_tokens_is_length(ask: Ask) -> None:

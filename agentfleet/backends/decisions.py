@@ -15,15 +15,13 @@ from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from agentfleet.backends.backend import Completion, Request, Usage, least_certain
+from agentfleet.backends.bounded import Unread, http_client
 from agentfleet.backends.decision_wire import OPTIONS, QUESTIONS, WIRES, Malformed, Told, Wire
 from agentfleet.backends.failures import Failures, Where
-from agentfleet.backends.instructed import checked_url, headers, http_client, require, tokens
+from agentfleet.backends.instructed import headers, require, tokens
 from agentfleet.closed import Question
-from agentfleet.errors import BackendError, CallTimeout, FleetError, Unavailable, nearest
+from agentfleet.errors import BackendError, FleetError, Unavailable, nearest
 from agentfleet.schema import Invalid, strict_json
-
-LARGEST: Final = 4 * 2**20
-"""Bytes of an answer at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,10 @@ class Decided(Completion):
     """A completion with the distribution of each field. `distributions`: field → option → probability, for several."""
 
     distributions: Mapping[str, Mapping[str, float]] | None = None
+
+
+class APIConnectionError(Exception):
+    """No answer came; its cause is the HTTP library's error. `failures` knows it by its name, as it does the SDKs'."""
 
 
 class APIStatusError(Exception):
@@ -46,8 +48,11 @@ class APIStatusError(Exception):
 class Decisions:
     """A decision model behind `base_url` (with or without ``/v1``). `wire`: systemone or decisions.
 
-    Raises MissingExtra, or FleetError for a bad URL or wire.
+    Raises MissingExtra, or FleetError for an unknown wire or an impossible key.
     """
+
+    times_itself: Final = True
+    """`Request.timeout` counts from when the request is sent."""
 
     def __init__(
         self, model: str, name: str, key: str, base_url: str, wire: str = "systemone", timeout: float = 120.0
@@ -61,7 +66,7 @@ class Decisions:
         self.model = model
         self.name = name
         self.timeout = timeout
-        self.base_url = checked_url(base_url, name).removesuffix("/v1")
+        self.base_url = base_url.rstrip("/").removesuffix("/v1")
         self._wire: Wire = WIRES[wire]()
         self._key = key
         require("httpx2")
@@ -128,19 +133,18 @@ class Decisions:
         raise failure
 
     async def _asked(self, body: Mapping[str, Any], more: Mapping[str, str]) -> Any:
-        client = self._client()
+        import httpx2
+
         raw = json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
         given = {"content-type": "application/json", **more}
         if self._key:
             given["authorization"] = f"Bearer {self._key}"
         url = f"{self.base_url}{self._wire.path}"
-        async with client.stream("POST", url, content=raw, headers=given, timeout=None) as response:
-            found = bytearray()
-            async for piece in response.aiter_bytes():
-                found += piece
-                if len(found) > LARGEST:
-                    raise Unavailable(f"{self.name}: the server's answer is larger than {LARGEST} bytes")
-        data = _json(found)
+        try:
+            response = await self._client().post(url, content=raw, headers=given, timeout=None)
+        except httpx2.TransportError as error:
+            raise APIConnectionError from error
+        data = _json(response.content)
         if response.status_code != 200:
             raise APIStatusError(response, data)
         if data is None:
@@ -154,20 +158,16 @@ class Decisions:
         return self._clients[loop]
 
     def _explained(self, error: Exception, limit: float) -> BackendError:
-        import httpx2
-
         host = urlsplit(self.base_url).netloc
-        if isinstance(error, httpx2.TimeoutException):
-            return CallTimeout(f"{self.name} did not answer within {limit:g} s")
-        if isinstance(error, httpx2.TransportError):
-            return Unavailable(f"{self.name}: cannot reach {host} ({type(error).__name__})")
+        if isinstance(error, Unread):
+            return Unavailable(f"{self.name}: the answer of {host} {error}")
         return Failures(Where(self.name, self.model, host, limit), self._redact).explain(error)
 
     def _redact(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
 
 
-def _json(raw: bytearray) -> Any:
+def _json(raw: bytes) -> Any:
     """JSON data, None when it is none."""
     try:
         return strict_json(raw.decode("utf-8"))

@@ -34,9 +34,10 @@ PLACEHOLDER = "none"
 """Sent as the key to a server that needs none; the SDKs insist on one."""
 
 _OURS: ContextVar[bool] = ContextVar("agentfleet_instructed", default=False)
+_RESERVED = frozenset({"extra_headers", "extra_query", "input", "messages", "model", "stream", "timeout"})
+
 _OURS_ALONE = frozenset({"field_shares", "path"})
-"""Parameters that speak to agentfleet's own backends; a host would refuse them as unknown."""
-_RESERVED = frozenset({"extra_headers", "extra_query", "messages", "model", "stream", "timeout"})
+"""Parameters for backends of this process: a host would refuse them as unknown, and a path is none of its business."""
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ class Instructed(ABC):
         self.name = name
         self.strategy = _known_strategy(strategy or self.default_strategy, name)
         self.timeout = timeout
-        self.base_url = checked_url(base_url or self.default_url, name)
+        self.base_url = _checked_url(base_url or self.default_url, name)
         self.hosted = urlsplit(self.base_url).hostname == urlsplit(self.default_url).hostname
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
@@ -165,7 +166,7 @@ class Instructed(ABC):
             await asyncio.to_thread(_import_sdk, self.sdk)
             # Two first calls may meet here; the one that comes second finds the other's client.
             if loop not in self._clients:
-                self._clients[loop] = self._open(http_client(self.base_url))
+                self._clients[loop] = self._open(_http_client(self.base_url))
         return self._clients[loop]
 
     async def _send(self, client: Any, call: Call, limit: float, heard: list[Any]) -> BackendError | None:
@@ -262,7 +263,7 @@ def settings(request: Request, known: frozenset[str]) -> tuple[dict[str, Any], d
 
     Raises FleetError for one that this backend sets itself.
     """
-    given = {key: v for key, v in request.params.items() if v is not None and key not in _OURS_ALONE}
+    given = {key: value for key, value in request.params.items() if value is not None and key not in _OURS_ALONE}
     clash = sorted(_RESERVED & given.keys())
     if clash:
         raise FleetError(f"params of a model may not set {', '.join(clash)}; agentfleet sends that itself")
@@ -282,8 +283,7 @@ def _known_strategy(strategy: str, name: str) -> str:
     return strategy
 
 
-def checked_url(url: str, name: str) -> str:
-    """A base_url without its last slash. Raises FleetError for one that holds credentials, or is none."""
+def _checked_url(url: str, name: str) -> str:
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise FleetError(f'model {name!r}: base_url holds credentials or a query; give the key as key = "env:NAME"')
@@ -307,7 +307,7 @@ def _not_ours(record: logging.LogRecord) -> bool:
     return not _OURS.get()
 
 
-def http_client(base_url: str) -> Any:
+def _http_client(base_url: str) -> Any:
     """Follows no redirect, so that the key goes to no other host; on loopback no proxy stands between."""
     import httpx2
 

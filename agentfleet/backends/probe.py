@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from pydantic import create_model
 
 from agentfleet.backends.backend import Backend, Request
-from agentfleet.backends.instructed import http_client
+from agentfleet.backends.bounded import Unread, http_client
 from agentfleet.errors import BackendError
 from agentfleet.fleet.discover import context_of
 from agentfleet.fleet.model import Model
@@ -32,8 +32,6 @@ ROOM: Final = 512
 """Tokens of an answer at most; a model that reasons before it answers needs some."""
 LONG: Final = 64
 """Tokens of the answer by which the speed is measured."""
-LARGEST: Final = 4 * 2**20
-"""Bytes of an answer at most."""
 WAIT: Final = 60.0
 """Seconds for one plain request."""
 
@@ -226,16 +224,11 @@ class _Plain:
 
         raw = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, **({} if body is None else {"content-type": "application/json"})}
-        found = bytearray()
         try:
             url = f"{self._root}{path}"
-            async with self._client.stream(method, url, content=raw, headers=headers, timeout=WAIT) as response:
-                async for piece in response.aiter_bytes():
-                    found += piece
-                    if len(found) > LARGEST:
-                        return None
-            return json.loads(found) if response.status_code == 200 else None
-        except (httpx2.HTTPError, ValueError, RecursionError):
+            response = await self._client.request(method, url, content=raw, headers=headers, timeout=WAIT)
+            return json.loads(response.content) if response.status_code == 200 else None
+        except (httpx2.HTTPError, Unread, ValueError, RecursionError):
             return None
 
 

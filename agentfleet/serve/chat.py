@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import json
 import time
 import uuid
@@ -87,13 +86,13 @@ class _Stream:
         self._served = served
         self._with_usage = with_usage
         self._head = _head(served, "chat.completion.chunk")
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._request = replace(request, watch=self._heard)
+        self._request = replace(request, listen=self._heard)
 
-    def _heard(self, piece: bytes) -> None:
-        """Called on the engine's thread."""
-        self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+    def _heard(self, text: str) -> None:
+        """All of the text so far; called on the engine's thread."""
+        self._loop.call_soon_threadsafe(self._pieces.put_nowait, text)
 
     async def response(self, http: HttpRequest) -> Response:
         """The response, once the first token is there. Raises Problem, Gone."""
@@ -108,19 +107,23 @@ class _Stream:
             raise
         return _Sent(task, self._events(task, first))
 
-    async def _events(self, task: asyncio.Task[Completion], piece: bytes | None) -> AsyncIterator[str]:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async def _events(self, task: asyncio.Task[Completion], text: str | None) -> AsyncIterator[str]:
         yield self._chunk({"role": "assistant", "content": ""})
-        while piece is not None:
-            text = decoder.decode(piece)
-            if text:
-                yield self._chunk({"content": text})
-            piece = await self._pieces.get()
+        sent = ""
+        while text is not None:
+            if len(text) > len(sent):
+                yield self._chunk({"content": text[len(sent) :]})
+                sent = text
+            text = await self._pieces.get()
         try:
-            for event in self._end(await task):
-                yield event
+            done = await task
         except Problem as problem:  # too late for a status
             yield _event(problem.body())
+            return
+        if len(done.text) > len(sent):
+            yield self._chunk({"content": done.text[len(sent) :]})
+        for event in self._end(done):
+            yield event
 
     def _end(self, done: Completion) -> list[str]:
         events = [self._chunk({}, done.finish)]

@@ -74,13 +74,12 @@ class Served:
         """
         with self._admitted():
             limit = await self._room(request, param)
-            times = _Times(request.watch)
-            watch = None if request.output.kind == "closed" else times.heard
+            first = _First(request.listen)
             try:
-                done = await self.engine.complete(replace(request, max_tokens=limit, watch=watch))
+                done = await self.engine.complete(replace(request, max_tokens=limit, listen=first.heard))
             except BackendError as error:
                 raise of_backend(error) from None
-            self._note(done, times)
+            self._note(done, first.since())
             return done
 
     async def _room(self, request: Request, param: str) -> int:
@@ -101,11 +100,11 @@ class Served:
             )
         return request.max_tokens or self.context - prompt
 
-    def _note(self, done: Completion, times: _Times) -> None:
+    def _note(self, done: Completion, writing: float) -> None:
+        """`writing`: seconds from the first token to the end."""
         self.answered += 1
         self._seconds.append(done.seconds)
         fresh, written = done.usage.input_tokens - done.usage.cached_tokens, done.usage.output_tokens
-        writing = times.last - times.first
         if fresh > 0:
             self._read.append(max(0.0, done.seconds - writing) / fresh)
         if written > 1:
@@ -126,18 +125,22 @@ class Served:
         }
 
 
-class _Times:
-    """When the first and the last token of an answer were written; hands the bytes on to who wants them."""
+class _First:
+    """When the first token of an answer was there; hands the text on to who wants it."""
 
-    def __init__(self, watch: Callable[[bytes], None] | None) -> None:
-        self.first = self.last = 0.0
-        self._watch = watch
+    def __init__(self, listen: Callable[[str], None] | None) -> None:
+        self._at: float | None = None
+        self._listen = listen
 
-    def heard(self, piece: bytes) -> None:
-        self.last = time.perf_counter()
-        self.first = self.first or self.last
-        if self._watch is not None:
-            self._watch(piece)
+    def heard(self, text: str) -> None:
+        if self._at is None:
+            self._at = time.perf_counter()
+        if self._listen is not None:
+            self._listen(text)
+
+    def since(self) -> float:
+        """Seconds since then; 0 when nothing was written."""
+        return 0.0 if self._at is None else time.perf_counter() - self._at
 
 
 def _milliseconds(seen: deque[float]) -> float | None:

@@ -309,12 +309,6 @@ def test_parameters_of_the_rung_are_sent() -> None:
     assert "temperature" not in body
 
 
-def test_what_speaks_to_our_own_backends_alone_is_not_sent() -> None:
-    with ProtocolServer(good(GOOD)) as server:
-        ask(backend(server), request(params={"path": "sub/order", "field_shares": True}))
-    assert not {"path", "field_shares"} & server.seen[0].body.keys()
-
-
 def test_text_that_cannot_be_encoded_and_empty_turns_are_sent() -> None:
     notes = (Note("re-ask", "", "it is empty"),)
     odd = Request(Prompt("Read.", (Block("email", "a\ud800b"),), notes=notes), output_of(Order, where="test"))

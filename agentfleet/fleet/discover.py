@@ -56,9 +56,9 @@ class Server:
     models: tuple[Offered, ...]
 
 
-def discover(ports: Mapping[int, str] | None = None, limit: float = LIMIT) -> list[Server]:
-    """The servers that answer within `limit` seconds, in the order of `ports` (default: the usual ones)."""
-    wanted = PORTS if ports is None else ports
+def discover(ports: Mapping[int, str] | None = None, limit: float | None = None) -> list[Server]:
+    """The servers that answer within `limit` seconds (`LIMIT`), in the order of `ports` (default: the usual ones)."""
+    wanted, limit = PORTS if ports is None else ports, LIMIT if limit is None else limit
     found: dict[int, Server] = {}
 
     def look(port: int, usual: str) -> None:

@@ -127,7 +127,7 @@ def examples() -> list[str]:
 def test_every_command_shows_examples() -> None:
     shown = {shlex.split(line)[1] for line in examples()}
     alone = {"answer", "check", "doctor", "draw", "init", "resume", "run", "runs", "show"}
-    assert shown == alone | {"learn", "models"}
+    assert shown == alone | {"learn", "models", "serve-model"}
 
 
 ASKS = '''\
@@ -181,8 +181,11 @@ def write_topic(project: Path) -> None:
     write_rows(project / "corrected.jsonl", *rows[1::2])
 
 
-# `models tune` takes minutes: tests/cli/test_tune.py runs it on few cases.
-@pytest.mark.parametrize("line", [line for line in examples() if " models tune " not in line])
+# `models tune` takes minutes, `models probe` and `serve-model` have tests of their own: tests/cli, tests/serve.
+ELSEWHERE = (" models tune ", " models probe ", " serve-model ")
+
+
+@pytest.mark.parametrize("line", [line for line in examples() if not any(word in line for word in ELSEWHERE)])
 def test_the_examples_of_the_help_pages_run(
     line: str, project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

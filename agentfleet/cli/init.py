@@ -90,8 +90,20 @@ def _copy(graph: str, folder: Path) -> None:
         if package.is_dir():
             (package / "__init__.py").touch()
     (folder / "graphs" / f"{graph}.py").write_text(_IMPORT.sub(r"\1", text), encoding="utf-8")
-    (folder / "agentfleet.toml").write_text(FLEET, encoding="utf-8")
+    (folder / "agentfleet.toml").write_text(FLEET + _found_here(), encoding="utf-8")
     _samples(graph, folder)
+
+
+def _found_here() -> str:
+    """Model servers that run on this machine now, as tables that are commented out: offered, not used."""
+    from agentfleet.fleet.discover import discover, snippet
+
+    text = ""
+    for server in discover():
+        if server.models:
+            lines = "".join(f"# {line}".rstrip() + "\n" for line in snippet(server).splitlines())
+            text += f"\n# Found running here: {server.kind}. Take the # away to use it.\n{lines}"
+    return text
 
 
 def _needed(text: str, skills: Path) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Frontier, Json, app, chosen_fleet
+from agentfleet.cli.probe import probe
 from agentfleet.cli.pull import pull, pulled_rows, rm, verify
 from agentfleet.cli.tune import tune
 from agentfleet.errors import AgentfleetError
@@ -20,7 +21,7 @@ from agentfleet.fleet.model import Model
 
 models_app = typer.Typer(help="The models of this fleet.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
-for command in (tune, pull, verify, rm):
+for command in (tune, probe, pull, verify, rm):
     models_app.command(command.__name__)(command)
 
 

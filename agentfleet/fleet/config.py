@@ -22,7 +22,7 @@ from agentfleet.fleet.reference import is_reference
 FILE = "agentfleet.toml"
 _HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
 _TOP = ("models", "tiers", "embedded")
-_BACKENDS = ("llama_cpp", "transformers", "openai", "anthropic")
+_BACKENDS = ("llama_cpp", "transformers", "openai", "anthropic", "decisions")
 """What a fleet file can name; heads are made from examples, replay and scripted models in code."""
 
 _TABLE = re.compile(r"^\s*\[\[?\s*tool\s*\.\s*agentfleet\s*[.\]]", re.MULTILINE)

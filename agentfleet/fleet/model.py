@@ -38,7 +38,7 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
 
     name: str = Field(min_length=1)
-    backend: Literal["llama_cpp", "openai", "anthropic", "transformers", "head", "replay", "scripted"]
+    backend: Literal["llama_cpp", "openai", "anthropic", "transformers", "decisions", "head", "replay", "scripted"]
     model: str = ""
     tier: str | tuple[str, ...] = "small"
     key: str | None = None
@@ -116,6 +116,8 @@ class Model(BaseModel):
     def _complete(self) -> Model:
         if self.backend in ("openai", "anthropic") and not self.model:
             raise ValueError(f'model {self.name!r} of backend {self.backend} needs model = "NAME"')
+        if self.backend == "decisions" and not (self.model and self.base_url):
+            raise ValueError(f'model {self.name!r} of backend decisions needs model = "NAME" and base_url = "URL"')
         return self
 
     @property

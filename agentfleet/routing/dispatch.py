@@ -19,6 +19,7 @@ from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetE
 from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
+from agentfleet.fleet.probes import probed_strategy
 from agentfleet.fleet.reference import is_reference
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
@@ -32,7 +33,7 @@ HEAD_MIN_PER_OPTION = 20
 """Examples per option from which a classify step gets a head of its own below the models."""
 
 HEAD = "head"
-_SCORED = frozenset({"head", "llama_cpp", "transformers"})
+_SCORED = frozenset({"decisions", "head", "llama_cpp", "transformers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,13 @@ class Dispatcher:
         if self.fleet.tier_index(high) < self.fleet.tier_index(low):
             high = low
         allowed = [t for t in (*self.fleet.tiers, "person") if self._between(t, low, high)]
-        pairs = self.fleet.rungs(low, high, step.options.model)
+        pairs = [p for p in self.fleet.rungs(low, high, step.options.model) if _answers(p[1], step)]
         models = {(tier, model.name): model for tier, model in pairs}
         rungs = [Rung(tier, model.name, self._tries(step, model)) for tier, model in pairs]
         if self._wants_head(step, allowed):
             rungs.insert(0, Rung(allowed[0], HEAD, 1))
             models[allowed[0], HEAD] = Model(name=HEAD, backend="head", tier=allowed[0])
-        filled = {t for m in self.fleet.models for t in m.tiers}
+        filled = {t for m in self.fleet.models if _answers(m, step) for t in m.tiers}
         empty = tuple(t for t in allowed if t != "person" and t not in filled) if not step.options.model else ()
         return Ladder(tuple(rungs), models, empty, "person" in allowed)
 
@@ -169,6 +170,11 @@ class Dispatcher:
         self._backends.clear()
 
 
+def _answers(model: Model, step: Step[..., Any]) -> bool:
+    """Is this kind of step one that the model can answer at all? A decision model writes no text."""
+    return model.backend != "decisions" or step.kind == "classify"
+
+
 def open_backend(model: Model) -> Backend:
     """A backend for an entry of the fleet; its libraries are imported only now."""
     if model.backend == "llama_cpp":
@@ -183,7 +189,7 @@ def open_backend(model: Model) -> Backend:
         return LlamaCpp(path, model.name, model.context or 4096, _threads(model) or threads, batch=batch)
     if model.backend == "transformers":
         return _open_transformers(model)
-    if model.backend in ("openai", "anthropic"):
+    if model.backend in ("openai", "anthropic", "decisions"):
         return _open_hosted(model)
     raise FleetError(f"model {model.name!r}: the backend {model.backend!r} cannot be opened from a fleet file yet")
 
@@ -216,13 +222,19 @@ def _threads(model: Model) -> int | None:
 
 def _open_hosted(model: Model) -> Backend:
     key = resolve_key(model)
+    if model.backend == "decisions":
+        from agentfleet.backends.decisions import Decisions
+
+        wire = model.params.get("wire", "systemone")
+        return Decisions(model.model, model.name, key, model.base_url or "", wire, model.timeout)
+    strategy = model.strategy or probed_strategy(model)
     if model.backend == "openai":
         from agentfleet.backends.openai import OpenAI
 
-        return OpenAI(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+        return OpenAI(model.model, model.name, key, model.base_url, strategy, model.timeout)
     from agentfleet.backends.anthropic import Anthropic
 
-    return Anthropic(model.model, model.name, key, model.base_url, model.strategy, model.timeout)
+    return Anthropic(model.model, model.name, key, model.base_url, strategy, model.timeout)
 
 
 def is_skip(error: AgentfleetError) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from agentfleet.backends import options
-from agentfleet.backends.backend import Completion, Request, Usage
+from agentfleet.backends.backend import Completion, Request, Usage, least_certain
 from agentfleet.backends.llama_cpp import decode as decoding
 from agentfleet.backends.llama_cpp import score as scoring
 from agentfleet.backends.llama_cpp.cache import CHUNK, LEAST, Cache, common
@@ -165,7 +165,7 @@ class Answerer:
             json.dumps(value),
             self.name,
             usage=Usage(len(prompt), 0, scores[0].cached),
-            distribution=named[""] if single else _least(named),
+            distribution=named[""] if single else least_certain(named),
             option_mass=min(score.mass for score in scores),
             distributions=None if single else named,
         )
@@ -207,9 +207,3 @@ def _told_apart(option: list[int], rows: Sequence[Sequence[int]], shared: int) -
         if sum(list(row[shared : shared + size]) == option[:size] for row in rows) == 1:
             return option[:size]
     return option
-
-
-def _least(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The distribution of the least certain field, so that its maximum is the certainty of the whole."""
-    name = min(named, key=lambda field: max(named[field].values()))
-    return {f"{name}: {text}": share for text, share in named[name].items()}

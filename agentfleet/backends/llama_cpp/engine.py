@@ -121,6 +121,11 @@ class LlamaCpp:
         """Tokens of prompt and answer together."""
         return self._context
 
+    @property
+    def waiting(self) -> int:
+        """Calls whose turn has not come."""
+        return self._queue.qsize() + len(self._waiting)
+
     def load(self) -> None:
         """Load the model now, so that the first `count` need not. Blocks; in an event loop ``asyncio.to_thread(load)``.
 

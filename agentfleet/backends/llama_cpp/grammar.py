@@ -31,6 +31,10 @@ LEXER_STATES: Final = 100_000
 _COMPACT: Final = {"whitespace_flexible": False}
 
 
+class Unfit(BackendError):
+    """A schema that is none, or none that a model can be held to: what is wrong is the request."""
+
+
 class Grammars:
     """Compiled grammars of one model, by their text. One owner thread."""
 
@@ -74,9 +78,9 @@ class Grammars:
             self._tokenizer = self._weights.grammar_tokenizer()
         matcher = self._llguidance.LLMatcher(self._tokenizer, spec, log_level=0, limits=self._limits)
         if not matcher.is_error() and _is_barren(matcher.deep_copy()):
-            raise BackendError("no answer at all fits this schema: does it refer to nothing but itself?")
+            raise Unfit("no answer at all fits this schema: does it refer to nothing but itself?")
         if matcher.is_error():
-            raise BackendError(f"llguidance cannot hold a model to this schema: {_first_line(matcher.get_error())}")
+            raise Unfit(f"llguidance cannot hold a model to this schema: {_first_line(matcher.get_error())}")
         return matcher
 
 
@@ -107,7 +111,7 @@ class Constraint:
         """The tokens that must come next, taken already."""
         tokens: list[int] = self._forced()
         if tokens and not self._matcher.consume_tokens(tokens):
-            raise BackendError(f"the grammar refused its own tokens: {self._matcher.get_error()}")
+            raise Unfit(f"the grammar refused its own tokens: {self._matcher.get_error()}")
         self.done = self._stopped()
         return tokens
 
@@ -169,8 +173,8 @@ def check_size(schema: Any) -> None:
         if not level:
             return
         if parts > LARGEST:
-            raise BackendError(f"the schema has more than {LARGEST} values, which a model cannot be held to: split it")
-    raise BackendError(f"the schema nests more than {DEEPEST} levels, which a model cannot be held to: flatten it")
+            raise Unfit(f"the schema has more than {LARGEST} values, which a model cannot be held to: split it")
+    raise Unfit(f"the schema nests more than {DEEPEST} levels, which a model cannot be held to: flatten it")
 
 
 def _parts(whole: Any) -> Iterable[Any]:
@@ -194,7 +198,7 @@ def grammar_of_schema(schema: str) -> str:
         unfit = matcher.validate_grammar(spec)
         return str(matcher.grammar_from_json_schema(whole, defaults=_COMPACT) if unfit else spec)
     except (invalid, ValueError, RecursionError, TypeError, AttributeError) as error:  # not all keywords are validated
-        raise BackendError(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
+        raise Unfit(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
 
 
 def compact(spec: str) -> str:

@@ -53,7 +53,7 @@ def ls(frontier: Frontier = None, fleet: FleetFile = None, as_json: Json = False
 
 def state(model: Model) -> str:
     """ "ready", or what is missing."""
-    from agentfleet.routing.dispatch import open_backend
+    from agentfleet.routing.open import open_backend
 
     try:
         open_backend(model)

@@ -17,6 +17,9 @@ from agentfleet.routing.breaker import Breaker
 from agentfleet.routing.limits import Clock, Door
 from agentfleet.routing.retry import MOST_ASKED, RETRIES, THROTTLED, RetryBudget, pause
 
+GRACE = 0.05
+"""Seconds after the deadline, so that where the whole run ends with it, the run does and not this call alone."""
+
 
 @dataclass(slots=True)
 class Lane:
@@ -50,7 +53,7 @@ class Lane:
         if request.deadline is None:
             return await self._attempts(backend, request)
         try:
-            async with asyncio.timeout(max(0.0, request.deadline - self.clock())) as limit:
+            async with asyncio.timeout(max(0.0, request.deadline - self.clock()) + GRACE) as limit:
                 return await self._attempts(backend, request)
         except TimeoutError:
             if not limit.expired():

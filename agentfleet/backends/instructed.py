@@ -35,7 +35,10 @@ PLACEHOLDER = "none"
 """Sent as the key to a server that needs none; the SDKs insist on one."""
 
 _OURS: ContextVar[bool] = ContextVar("agentfleet_instructed", default=False)
-_RESERVED = frozenset({"extra_headers", "extra_query", "messages", "model", "stream", "timeout"})
+_RESERVED = frozenset({"extra_headers", "extra_query", "input", "messages", "model", "stream", "timeout"})
+
+_OURS_ALONE = frozenset({"field_shares", "path"})
+"""Parameters for backends of this process: a host would refuse them as unknown, and a path is none of its business."""
 
 
 @dataclass(slots=True)
@@ -270,7 +273,7 @@ def settings(request: Request, known: frozenset[str]) -> tuple[dict[str, Any], d
 
     Raises FleetError for one that this backend sets itself.
     """
-    given = {key: value for key, value in request.params.items() if value is not None}
+    given = {key: value for key, value in request.params.items() if value is not None and key not in _OURS_ALONE}
     clash = sorted(_RESERVED & given.keys())
     if clash:
         raise FleetError(f"params of a model may not set {', '.join(clash)}; agentfleet sends that itself")

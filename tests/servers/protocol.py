@@ -30,7 +30,7 @@ class Reply:
 
     `wrap`: put JSON into ``{"answer": …}`` where the request's schema asks for that. `cut`: bytes of the body after
     which the connection breaks, negative from its end. `drip`: seconds between two bytes. `swell`: bytes to which the
-    text grows; `told`: the length stands in the header.
+    text grows; `told`: the length stands in the header. `held`: waits until the server's `release` is set.
     """
 
     text: str = ""
@@ -41,6 +41,7 @@ class Reply:
     body: str | None = None
     delay: float = 0.0
     hang: bool = False
+    held: bool = False
     wrap: bool = True
     code: str = ""
     cut: int | None = None
@@ -143,6 +144,7 @@ class ProtocolServer:
         self.sent = 0
         self.left = threading.Event()
         self.arrived = threading.Event()
+        self.release = threading.Event()
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
@@ -166,6 +168,10 @@ class ProtocolServer:
         """Replace what is left of the script."""
         self.replies = list(replies)
 
+    def next(self) -> Reply:
+        """The reply to the request that has just come; a server with a mind of its own overrides this."""
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
     def __enter__(self) -> ProtocolServer:
         self._socket.listen(64)
         self._thread.start()
@@ -180,9 +186,11 @@ class ProtocolServer:
         body = json.loads(await request.body())
         self.seen.append(Seen(request.url.path, dict(request.headers), body))
         self.arrived.set()
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = self.next()
         if reply.hang:
             return await self._hang(request)
+        while reply.held and not (self.release.is_set() or self._server.should_exit):
+            await asyncio.sleep(0.005)
         if reply.delay:
             await asyncio.sleep(reply.delay)
         whole = _response(reply, request.url.path, body)

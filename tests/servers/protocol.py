@@ -145,7 +145,8 @@ class ProtocolServer:
         self.left = threading.Event()
         self.arrived = threading.Event()
         self.release = threading.Event()
-        self._socket = socket.socket()
+        # With its protocol named, asyncio sends small packets at once; else each answer waits 40 ms for an ACK.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         paths = ("/v1/chat/completions", "/v1/responses", "/v1/messages")

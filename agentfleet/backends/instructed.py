@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ from agentfleet.schema import Output
 
 STRATEGIES = ("native", "tools", "json", "plain")
 """How a rung gets JSON out of a model: the provider's own schema mode, a forced tool, JSON mode, or only the prompt."""
+
+KEPT = 64
+"""Classes of outputs that a backend keeps."""
 
 PLACEHOLDER = "none"
 """Sent as the key to a server that needs none; the SDKs insist on one."""
@@ -126,6 +130,7 @@ class Instructed(ABC):
             raise MissingKey(f'model {name!r} needs a key: write key = "env:NAME" and set that variable')
         require(self.sdk, "instructor")
         self._key = key or PLACEHOLDER
+        self._answers: OrderedDict[int, type[Answer]] = OrderedDict()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -216,6 +221,15 @@ class Instructed(ABC):
     def picky(self) -> bool:
         """Does the endpoint refuse what it does not know, rather than ignore it?"""
         return self.hosted
+
+    def _answer(self, output: Output) -> type[Answer]:
+        """The class of an output, with its schema on the wire; kept, because making one takes a millisecond."""
+        found = self._answers.get(id(output))
+        if found is None:  # a kept class holds its output, so no other has the same id
+            found = self._answers[id(output)] = response_model(output, self._wire(output))
+            if len(self._answers) > KEPT:
+                self._answers.popitem(last=False)
+        return found
 
     def _wire(self, output: Output) -> WireSchema:
         return wire_schema(output, lengths=not self.picky)

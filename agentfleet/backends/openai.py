@@ -17,7 +17,6 @@ from agentfleet.backends.instructed import (
     Instructed,
     Reply,
     headers,
-    response_model,
     settings,
     shown_schema,
     tokens,
@@ -98,9 +97,9 @@ class OpenAI(Instructed):
         arguments.update(model=self.model, messages=turns(request), extra_headers=headers(request))
         if request.output.kind == "text":
             return Call("JSON", arguments, None, body)
-        wire = self._wire(request.output)
-        body.update(self._shape(wire, arguments["messages"]))
-        return Call(_MODES[self.strategy], arguments, response_model(request.output, wire), body)
+        answer = self._answer(request.output)
+        body.update(self._shape(answer.wire, arguments["messages"]))
+        return Call(_MODES[self.strategy], arguments, answer, body)
 
     def _takes_temperature(self, request: Request) -> bool:
         return "temperature" not in request.params and not (self.picky and _REASONING.match(self.model))
@@ -112,7 +111,7 @@ class OpenAI(Instructed):
         if self._takes_temperature(request):
             body["temperature"] = request.temperature
         if request.output.kind != "text":
-            wire = self._wire(request.output)
+            wire = self._answer(request.output).wire
             form = {"type": "json_schema", "name": ANSWER, "strict": wire.strict, "schema": wire.schema}
             body["text"] = {**body.get("text", {}), "format": form}
         body.update(model=self.model, input=turns(request))

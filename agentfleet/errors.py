@@ -119,12 +119,17 @@ class BackendError(AgentfleetError):
 class Unavailable(BackendError):
     """The model cannot be reached, is overloaded or answered with a server error.
 
-    `retry_after`: seconds the server asked to wait, or None.
+    `retry_after`: seconds the server asked to wait, or None. `retryable`: may the same request be sent again?
+    `status`: of HTTP, where there was an answer.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, retryable: bool = False, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.retryable = retryable
+        self.status = status
 
 
 class CallTimeout(BackendError):

@@ -14,7 +14,6 @@ from agentfleet.backends.instructed import (
     Instructed,
     Reply,
     headers,
-    response_model,
     settings,
     shown_schema,
     tokens,
@@ -58,10 +57,10 @@ class Anthropic(Instructed):
         body["system"] = messages[0]["content"]
         if request.output.kind == "text":
             return Call("JSON", arguments, None, body)
-        wire = self._wire(request.output)
-        body.update(self._shape(wire, messages[0]["content"], arguments))
+        answer = self._answer(request.output)
+        body.update(self._shape(answer.wire, messages[0]["content"], arguments))
         mode = "TOOLS" if self.strategy == "tools" else "JSON"
-        return Call(mode, arguments, response_model(request.output, wire), body)
+        return Call(mode, arguments, answer, body)
 
     def _wire(self, request_output: Any) -> WireSchema:
         import anthropic

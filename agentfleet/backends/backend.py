@@ -28,8 +28,9 @@ class Request:
     """One call on one rung.
 
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
-    `timeout`: seconds, or None. `params`: what the rung adds (seed, top_p …). `listen`: told the text so far, some ten
-    times a second and from any thread, by backends that can; it must not raise.
+    `timeout`: seconds for the call itself, or None. `deadline`: when run or step end, on `time.monotonic`; waiting for
+    a turn counts against it. `priority`: low goes first. `params`: what the rung adds (seed, top_p …). `listen`: told
+    the text so far, some ten times a second and from any thread, by backends that can; it must not raise.
     """
 
     prompt: Prompt
@@ -38,6 +39,8 @@ class Request:
     max_tokens: int = 512
     temperature: float = 0.0
     timeout: float | None = None
+    deadline: float | None = None
+    priority: int = 0
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     listen: Callable[[str], None] | None = field(default=None, compare=False)
@@ -71,7 +74,10 @@ def least_certain(named: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 class Backend(Protocol):
-    """`complete` raises Unavailable, CallTimeout or Refused (agentfleet.errors), never an SDK's own error."""
+    """`complete` raises Unavailable, CallTimeout or Refused (agentfleet.errors), never an SDK's own error.
+
+    One that has ``times_itself = True`` keeps `Request.timeout` itself, from when a call's turn comes; others are timed.
+    """
 
     @property
     def context(self) -> int | None:

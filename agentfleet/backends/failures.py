@@ -1,4 +1,4 @@
-"""From an SDK's exception to one of ours: what went wrong, where, what to do, and whether waiting may help.
+"""From an SDK's exception to one of ours: what went wrong, where, what to do, whether and when to try again.
 
 Knows the two SDKs only by the shape that their errors share, so it imports neither.
 """
@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from agentfleet.backends.bounded import Unread
 from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, Refused, Unavailable
 
 _POLICY = ("content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked")
 _BUSY = frozenset({409, 425, 429})
+_FOR_GOOD = frozenset({501, 505})
+_SPENT = "insufficient_quota"
 _LONGEST = 300
 
 
@@ -40,13 +43,16 @@ class Failures:
         cause = _root(error)
         if isinstance(cause, BackendError):
             return cause
+        unread = _unread(cause)
+        if unread:
+            return Unavailable(f"{self.where.name}: the answer of {self.where.host} {unread}")
         if isinstance(cause, TimeoutError) or _is_a(cause, "APITimeoutError"):
             return CallTimeout(f"{self.where.name} did not answer within {self.where.limit:g} s")
         status = getattr(cause, "status_code", None)
         if isinstance(status, int) and _is_a(cause, "APIStatusError"):
             return self._by_status(status, cause)
         if _is_a(cause, "APIConnectionError"):
-            return Unavailable(f"{self.where.name}: cannot reach {self.where.host} ({_deepest(cause)})")
+            return Unavailable(f"{self.where.name}: cannot reach {self.where.host} ({_deepest(cause)})", retryable=True)
         if _is_a(cause, "APIResponseValidationError") or isinstance(cause, ValueError):
             return Unavailable(f"{self.where.name}: {self.where.host} answered with something that is not JSON")
         return BackendError(f"{self.where.name}: {type(cause).__name__}: {self._short(str(cause))}")
@@ -59,7 +65,8 @@ class Failures:
         if _code(cause) in _POLICY:
             return Refused(f"{head}: {said}")
         if status in _BUSY or status >= 500:
-            return Unavailable(f"{head}: {said}", retry_after(_headers(cause)))
+            headers = _headers(cause)
+            return Unavailable(f"{head}: {said}", retry_after(headers), _again(status, cause, headers), status)
         if status == 408:
             return CallTimeout(f"{head}: {said}")
         return BackendError(f"{head}: {said}{_advice(status, self.where)}")
@@ -84,6 +91,23 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def _again(status: int, cause: BaseException, headers: Mapping[str, str]) -> bool:
+    """May the same request succeed later? The server's own word first, as the SDKs take it."""
+    told = headers.get("x-should-retry")
+    if told in ("true", "false"):
+        return told == "true"
+    return status not in _FOR_GOOD and _code(cause) != _SPENT
+
+
+def _unread(error: BaseException | None) -> str:
+    """What `backends.bounded` found wrong with an answer that it did not read to its end; "" for another error."""
+    while error is not None:
+        if isinstance(error, Unread):
+            return str(error)
+        error = error.__cause__
+    return ""
 
 
 def _advice(status: int, where: Where) -> str:

@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from weakref import WeakKeyDictionary
 from pydantic import BaseModel, field_validator
 
 from agentfleet.backends.backend import Completion, Request, Usage
+from agentfleet.backends.bounded import MOST_BYTES, http_client
 from agentfleet.backends.failures import Failures, Where
 from agentfleet.backends.strict import ANSWER, WireSchema, unfence, unwrap, wire_schema
 from agentfleet.errors import BackendError, FleetError, MissingExtra, MissingKey, Unavailable
@@ -29,6 +31,9 @@ from agentfleet.schema import Output
 
 STRATEGIES = ("native", "tools", "json", "plain")
 """How a rung gets JSON out of a model: the provider's own schema mode, a forced tool, JSON mode, or only the prompt."""
+
+KEPT = 64
+"""Classes of outputs that a backend keeps."""
 
 PLACEHOLDER = "none"
 """Sent as the key to a server that needs none; the SDKs insist on one."""
@@ -94,7 +99,11 @@ class Instructed(ABC):
     `key` may be empty where `base_url` is given. Raises MissingExtra, MissingKey, or FleetError for a bad URL.
     """
 
+    times_itself: ClassVar[bool] = True
+    """`Request.timeout` counts from when the request is sent, not from when the SDK is imported."""
+
     sdk: ClassVar[str]
+    strategies: ClassVar[tuple[str, ...]] = STRATEGIES
     default_url: ClassVar[str]
     default_strategy: ClassVar[str]
 
@@ -106,11 +115,13 @@ class Instructed(ABC):
         base_url: str | None = None,
         strategy: str | None = None,
         timeout: float = 120.0,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         self.model = model
         self.name = name
-        self.strategy = _known_strategy(strategy or self.default_strategy, name)
+        self.strategy = _known_strategy(strategy or self.default_strategy, self.strategies, name)
         self.timeout = timeout
+        self.most_bytes = most_bytes
         self.base_url = _checked_url(base_url or self.default_url, name)
         self.hosted = urlsplit(self.base_url).hostname == urlsplit(self.default_url).hostname
         if not (key.isascii() and key.isprintable()) or " " in key:
@@ -119,6 +130,7 @@ class Instructed(ABC):
             raise MissingKey(f'model {name!r} needs a key: write key = "env:NAME" and set that variable')
         require(self.sdk, "instructor")
         self._key = key or PLACEHOLDER
+        self._answers: OrderedDict[int, type[Answer]] = OrderedDict()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -166,28 +178,15 @@ class Instructed(ABC):
             await asyncio.to_thread(_import_sdk, self.sdk)
             # Two first calls may meet here; the one that comes second finds the other's client.
             if loop not in self._clients:
-                self._clients[loop] = self._open(_http_client(self.base_url))
+                self._clients[loop] = self._open(http_client(self.base_url, self.most_bytes))
         return self._clients[loop]
 
     async def _send(self, client: Any, call: Call, limit: float, heard: list[Any]) -> BackendError | None:
         """Send; the response goes into `heard` even when instructor then rejects it. Returns what went wrong."""
-        from instructor import Mode
-        from instructor.core.hooks import Hooks
-
-        hooks = Hooks()
-        hooks.on("completion:response", lambda response, **_: heard.append(response))
-        send = self._instructor(client, Mode[call.mode])
         token = _OURS.set(True)
         try:
             async with asyncio.timeout(limit):
-                result = await send.create(
-                    response_model=call.response_model,
-                    max_retries=0,
-                    hooks=hooks,
-                    timeout=limit,
-                    extra_body=call.body,
-                    **call.arguments,
-                )
+                result = await self._transmit(client, call, limit, heard)
         except Exception as error:  # whatever an SDK or instructor raises becomes an error of ours
             return self._failures(limit).explain(error)
         finally:
@@ -195,6 +194,22 @@ class Instructed(ABC):
         if not heard:
             heard.append(result)
         return None
+
+    async def _transmit(self, client: Any, call: Call, limit: float, heard: list[Any]) -> Any:
+        """The request itself, through instructor."""
+        from instructor import Mode
+        from instructor.core.hooks import Hooks
+
+        hooks = Hooks()
+        hooks.on("completion:response", lambda response, **_: heard.append(response))
+        return await self._instructor(client, Mode[call.mode]).create(
+            response_model=call.response_model,
+            max_retries=0,
+            hooks=hooks,
+            timeout=limit,
+            extra_body=call.body,
+            **call.arguments,
+        )
 
     def _failures(self, limit: float) -> Failures:
         return Failures(Where(self.name, self.model, urlsplit(self.base_url).netloc, limit), self._redact)
@@ -206,6 +221,15 @@ class Instructed(ABC):
     def picky(self) -> bool:
         """Does the endpoint refuse what it does not know, rather than ignore it?"""
         return self.hosted
+
+    def _answer(self, output: Output) -> type[Answer]:
+        """The class of an output, with its schema on the wire; kept, because making one takes a millisecond."""
+        found = self._answers.get(id(output))
+        if found is None:  # a kept class holds its output, so no other has the same id
+            found = self._answers[id(output)] = response_model(output, self._wire(output))
+            if len(self._answers) > KEPT:
+                self._answers.popitem(last=False)
+        return found
 
     def _wire(self, output: Output) -> WireSchema:
         return wire_schema(output, lengths=not self.picky)
@@ -277,9 +301,9 @@ def headers(request: Request) -> dict[str, str]:
     return {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else {}
 
 
-def _known_strategy(strategy: str, name: str) -> str:
-    if strategy not in STRATEGIES:
-        raise FleetError(f"model {name!r}: strategy {strategy!r} is none of {', '.join(STRATEGIES)}")
+def _known_strategy(strategy: str, known: tuple[str, ...], name: str) -> str:
+    if strategy not in known:
+        raise FleetError(f"model {name!r}: strategy {strategy!r} is none of {', '.join(known)}")
     return strategy
 
 
@@ -305,11 +329,3 @@ def _import_sdk(sdk: str) -> None:
 def _not_ours(record: logging.LogRecord) -> bool:
     """Drops instructor's log of our own calls: it quotes server messages, and we report the failure ourselves."""
     return not _OURS.get()
-
-
-def _http_client(base_url: str) -> Any:
-    """Follows no redirect, so that the key goes to no other host; on loopback no proxy stands between."""
-    import httpx2
-
-    local = (urlsplit(base_url).hostname or "") in ("127.0.0.1", "::1", "localhost")
-    return httpx2.AsyncClient(follow_redirects=False, trust_env=not local)

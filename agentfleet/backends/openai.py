@@ -1,6 +1,7 @@
 """OpenAI and every server that speaks its chat completions: vLLM, llama-server, Ollama, LM Studio and others.
 
-Through `instructor`; what instructor leaves out on the wire (`strict`) is put there by this file.
+Through `instructor`; what instructor leaves out on the wire (`strict`) is put there by this file. The Responses API is
+called through the SDK itself: instructor has only tools for it, and a strict schema is the better constraint.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from urllib.parse import urlsplit
 
 from agentfleet.backends.backend import Request, Usage
 from agentfleet.backends.instructed import (
+    STRATEGIES,
     Call,
     Instructed,
     Reply,
     headers,
-    response_model,
     settings,
     shown_schema,
     tokens,
@@ -23,6 +24,7 @@ from agentfleet.backends.instructed import (
 )
 from agentfleet.backends.strict import ANSWER, WireSchema
 
+RESPONSES = "responses"
 _MODES = {"native": "JSON_SCHEMA", "tools": "TOOLS", "json": "JSON", "plain": "MD_JSON"}
 _REASONING = re.compile(r"(o\d|gpt-5)")
 """Models that accept only their own temperature."""
@@ -51,9 +53,13 @@ _KNOWN = frozenset(
 
 
 class OpenAI(Instructed):
-    """A model behind an OpenAI-compatible endpoint. `strategy` defaults to native structured output."""
+    """A model behind an OpenAI-compatible endpoint. `strategy` defaults to native structured output.
+
+    "responses" is that too, over the Responses API; nothing is stored there unless the rung's params say so.
+    """
 
     sdk: ClassVar[str] = "openai"
+    strategies: ClassVar[tuple[str, ...]] = (*STRATEGIES, RESPONSES)
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     default_strategy: ClassVar[str] = "native"
 
@@ -80,18 +86,41 @@ class OpenAI(Instructed):
         return self.hosted or (urlsplit(self.base_url).hostname or "").endswith(".azure.com")
 
     def _call(self, request: Request) -> Call:
+        if self.strategy == RESPONSES:
+            return self._response_call(request)
         arguments, body = settings(request, _KNOWN)
         limit = "max_completion_tokens" if self.picky else "max_tokens"
         if not {"max_tokens", "max_completion_tokens"} & request.params.keys():
             arguments[limit] = request.max_tokens
-        if "temperature" not in request.params and not (self.picky and _REASONING.match(self.model)):
+        if self._takes_temperature(request):
             arguments["temperature"] = request.temperature
         arguments.update(model=self.model, messages=turns(request), extra_headers=headers(request))
         if request.output.kind == "text":
             return Call("JSON", arguments, None, body)
-        wire = self._wire(request.output)
-        body.update(self._shape(wire, arguments["messages"]))
-        return Call(_MODES[self.strategy], arguments, response_model(request.output, wire), body)
+        answer = self._answer(request.output)
+        body.update(self._shape(answer.wire, arguments["messages"]))
+        return Call(_MODES[self.strategy], arguments, answer, body)
+
+    def _takes_temperature(self, request: Request) -> bool:
+        return "temperature" not in request.params and not (self.picky and _REASONING.match(self.model))
+
+    def _response_call(self, request: Request) -> Call:
+        """All of it goes into the body as it stands: the SDK adds nothing."""
+        given, body = settings(request, frozenset())
+        body = {"max_output_tokens": request.max_tokens, "store": False, **given, **body}
+        if self._takes_temperature(request):
+            body["temperature"] = request.temperature
+        if request.output.kind != "text":
+            wire = self._answer(request.output).wire
+            form = {"type": "json_schema", "name": ANSWER, "strict": wire.strict, "schema": wire.schema}
+            body["text"] = {**body.get("text", {}), "format": form}
+        body.update(model=self.model, input=turns(request))
+        return Call(RESPONSES, {"extra_headers": headers(request)}, None, body)
+
+    async def _transmit(self, client: Any, call: Call, limit: float, heard: list[Any]) -> Any:
+        if call.mode != RESPONSES:
+            return await super()._transmit(client, call, limit, heard)
+        return await client.responses.create(timeout=limit, extra_body=call.body, **call.arguments)
 
     def _shape(self, wire: WireSchema, messages: list[dict[str, str]]) -> dict[str, Any]:
         """What makes the model keep to the schema; sent as it stands here."""
@@ -105,6 +134,8 @@ class OpenAI(Instructed):
         return {"messages": [first, *messages[1:]]}
 
     def _read(self, response: Any) -> Reply | None:
+        if self.strategy == RESPONSES:
+            return _read_response(response)
         choices = getattr(response, "choices", None)
         if not isinstance(choices, list) or not choices or getattr(choices[0], "message", None) is None:
             return None
@@ -113,6 +144,21 @@ class OpenAI(Instructed):
         text = refusal if isinstance(refusal, str) and refusal else _text(message)
         finish = "refusal" if refusal else _finish(getattr(choices[0], "finish_reason", None))
         return Reply(text, finish, _usage(getattr(response, "usage", None)))
+
+
+def _read_response(response: Any) -> Reply | None:
+    items, status = getattr(response, "output", None), getattr(response, "status", None)
+    if not isinstance(items, list) or status not in ("completed", "incomplete"):
+        return None
+    parts = [part for item in items for part in getattr(item, "content", None) or []]
+    refusals = [text for part in parts if isinstance(text := getattr(part, "refusal", None), str)]
+    texts = [text for part in parts if isinstance(text := getattr(part, "text", None), str)]
+    usage = _usage(getattr(response, "usage", None), "input_tokens", "output_tokens")
+    if refusals:
+        return Reply("".join(refusals), "refusal", usage)
+    reason = getattr(getattr(response, "incomplete_details", None), "reason", None)
+    finish = _finish("length" if status == "incomplete" and reason != "content_filter" else reason)
+    return Reply("".join(texts), finish, usage)
 
 
 def _text(message: Any) -> str:
@@ -130,12 +176,11 @@ def _finish(reason: Any) -> Literal["stop", "length", "refusal"]:
     return "length" if reason == "length" else "stop"
 
 
-def _usage(usage: Any) -> Usage:
-    given = tokens(usage, "prompt_tokens")
-    written = tokens(usage, "completion_tokens")
+def _usage(usage: Any, read: str = "prompt_tokens", wrote: str = "completion_tokens") -> Usage:
+    given, written = tokens(usage, read), tokens(usage, wrote)
     return Usage(
         input_tokens=given,
         output_tokens=written,
-        cached_tokens=min(given, tokens(usage, "prompt_tokens_details", "cached_tokens")),
-        reasoning_tokens=min(written, tokens(usage, "completion_tokens_details", "reasoning_tokens")),
+        cached_tokens=min(given, tokens(usage, f"{read}_details", "cached_tokens")),
+        reasoning_tokens=min(written, tokens(usage, f"{wrote}_details", "reasoning_tokens")),
     )

@@ -14,7 +14,7 @@ def asked_models(step: Any, fleet: Fleet) -> list[Model]:
 
     Raises what keeps the graph from running on this fleet: FleetError, MissingKey, LabelError, ModelFileError.
     """
-    from agentfleet.routing.dispatch import open_backend
+    from agentfleet.routing.open import open_backend
 
     fleet = step.options.fleet or fleet
     check_fit(step, fleet)

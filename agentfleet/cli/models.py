@@ -76,7 +76,7 @@ def show_pulled(rows: Sequence[dict[str, Any]]) -> None:
 
 def state(model: Model) -> str:
     """ "ready", or what is missing."""
-    from agentfleet.routing.dispatch import open_backend
+    from agentfleet.routing.open import open_backend
 
     try:
         open_backend(model)

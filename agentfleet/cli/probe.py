@@ -34,7 +34,7 @@ def probe(
       agentfleet models probe qwen --json
     """
     from agentfleet.backends.probe import probe as ask
-    from agentfleet.routing.dispatch import open_backend
+    from agentfleet.routing.open import open_backend
 
     models = chosen_fleet(None, fleet).models
     model = next((m for m in models if m.name == name), None)

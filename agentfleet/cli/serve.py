@@ -81,7 +81,7 @@ def _local(name: str, fleet: Fleet) -> Model:
 
 def _engine(model: Model) -> LlamaCpp:
     from agentfleet.backends.llama_cpp.engine import LlamaCpp
-    from agentfleet.routing.dispatch import open_backend
+    from agentfleet.routing.open import open_backend
 
     found = open_backend(model)
     assert isinstance(found, LlamaCpp)

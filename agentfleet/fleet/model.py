@@ -47,7 +47,7 @@ class Model(BaseModel):
     region: str | None = None
     sees: str | None = None
     context: int | None = Field(default=None, gt=0)
-    strategy: Literal["native", "tools", "json", "plain"] | None = None
+    strategy: Literal["native", "tools", "json", "plain", "responses"] | None = None
     price: dict[str, float] | str | None = None
     concurrency: int = Field(default=8, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)

@@ -1,4 +1,4 @@
-"""From a step and a fleet to rungs, and from a rung to a completion: opens backends, limits concurrency, prices calls.
+"""From a step and a fleet to rungs, and from a rung to a completion: keeps backends and lanes, prices calls.
 
 The rule-based first form: tier order, a head below the models where the skill has examples enough. One per process.
 """
@@ -6,7 +6,6 @@ The rule-based first form: tier order, a head below the models where the skill h
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,14 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentfleet.backends.backend import Backend, Completion, Request
 from agentfleet.backends.estimate import estimate_tokens
-from agentfleet.errors import AgentfleetError, BackendError, CallTimeout, FleetError, MissingExtra
-from agentfleet.fleet.config import resolve_key
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
-from agentfleet.fleet.probes import probed_strategy
-from agentfleet.fleet.reference import is_reference
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
+from agentfleet.routing.lane import Lane
+from agentfleet.routing.open import open_backend
 
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
@@ -53,7 +50,7 @@ class Dispatcher:
         self.fleet = fleet
         self.heads = heads
         self._backends: dict[str, Backend] = dict(backends or {})
-        self._limits: dict[str, asyncio.Semaphore] = {}
+        self._lanes: dict[str, Lane] = {}
         self._ladders: dict[tuple[Any, ...], Ladder] = {}
         self._scripted = backends is not None
         self._making: dict[str, asyncio.Future[Any]] = {}
@@ -137,17 +134,16 @@ class Dispatcher:
             task.exception()  # who waited for it was told, or is gone
 
     async def complete(self, backend: Backend, model: Model, request: Request) -> Completion:
-        """One call within the model's concurrency limit, priced; every failure is a BackendError."""
-        limit = self._limits.get(model.name)
-        if limit is None:
-            limit = self._limits[model.name] = asyncio.Semaphore(model.concurrency)
-        async with limit:
-            try:
-                async with asyncio.timeout(request.timeout):
-                    completion = await backend.complete(request)
-            except TimeoutError:
-                raise CallTimeout(f"{model.name} did not answer within {request.timeout:g} s") from None
+        """One answer within the model's limits, retried where that may help, priced; a failure is a BackendError."""
+        completion = await self.lane(model).complete(backend, request)
         return replace(completion, cost=cost(model, completion.usage))
+
+    def lane(self, model: Model) -> Lane:
+        """What runs and waits at a model, and whether it is asked at all now."""
+        found = self._lanes.get(model.name)
+        if found is None:
+            found = self._lanes[model.name] = Lane.of(model)
+        return found
 
     async def tokens(self, backend: Backend, request: Request) -> int | None:
         """Tokens of the prompt: exact where the tokenizer is here, else an estimate; None for a head.
@@ -173,70 +169,3 @@ class Dispatcher:
 def _answers(model: Model, step: Step[..., Any]) -> bool:
     """Is this kind of step one that the model can answer at all? A decision model writes no text."""
     return model.backend != "decisions" or step.kind == "classify"
-
-
-def open_backend(model: Model) -> Backend:
-    """A backend for an entry of the fleet; its libraries are imported only now."""
-    if model.backend == "llama_cpp":
-        from agentfleet.backends.llama_cpp import LlamaCpp, weights_at
-        from agentfleet.fleet.lock import load_lock, preferred, verify
-
-        lock = load_lock()
-        path, threads, batch = preferred(
-            model.name, weights_at(model.model), lock
-        )  # what `models tune` chose, if it did
-        verify(path, lock)
-        return LlamaCpp(path, model.name, model.context or 4096, _threads(model) or threads, batch=batch)
-    if model.backend == "transformers":
-        return _open_transformers(model)
-    if model.backend in ("openai", "anthropic", "decisions"):
-        return _open_hosted(model)
-    raise FleetError(f"model {model.name!r}: the backend {model.backend!r} cannot be opened from a fleet file yet")
-
-
-def _open_transformers(model: Model) -> Backend:
-    from agentfleet.backends.transformers import Transformers
-
-    place = model.model
-    if place in ("", "embedded") or is_reference(place):
-        from agentfleet.backends.llama_cpp import weights_at
-
-        place = str(weights_at(place))
-    given = {name: model.params[name] for name in ("device", "dtype") if name in model.params}
-    return Transformers(place, model.name, context=model.context or 4096, threads=_threads(model), **given)
-
-
-def _threads(model: Model) -> int | None:
-    named = model.params.get("threads") or os.environ.get("AGENTFLEET_THREADS")
-    if not named:
-        return None
-    where = f"model {model.name!r}: params.threads" if model.params.get("threads") else "AGENTFLEET_THREADS"
-    try:
-        number = int(named)
-    except (TypeError, ValueError):
-        number = 0
-    if number < 1:
-        raise FleetError(f"{where} is {named!r}; write a whole number of threads, 1 or more")
-    return number
-
-
-def _open_hosted(model: Model) -> Backend:
-    key = resolve_key(model)
-    if model.backend == "decisions":
-        from agentfleet.backends.decisions import Decisions
-
-        wire = model.params.get("wire", "systemone")
-        return Decisions(model.model, model.name, key, model.base_url or "", wire, model.timeout)
-    strategy = model.strategy or probed_strategy(model)
-    if model.backend == "openai":
-        from agentfleet.backends.openai import OpenAI
-
-        return OpenAI(model.model, model.name, key, model.base_url, strategy, model.timeout)
-    from agentfleet.backends.anthropic import Anthropic
-
-    return Anthropic(model.model, model.name, key, model.base_url, strategy, model.timeout)
-
-
-def is_skip(error: AgentfleetError) -> bool:
-    """Is this the kind of error by which a rung cannot be opened here, though another may?"""
-    return isinstance(error, MissingExtra) and not isinstance(error, BackendError)

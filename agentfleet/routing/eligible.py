@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from agentfleet.backends.backend import Usage
@@ -35,6 +36,11 @@ def context_refusal(model: Model, tokens: int | None, max_tokens: int, context: 
         return ""
     over = tokens + max_tokens - limit
     return f"context: {tokens} tokens of prompt and {max_tokens} of answer are {over} more than the {limit} of {model.name}"
+
+
+def deadline_refusal(ends: float | None) -> str:
+    """Why it is too late to ask anybody; "" when it is not. `ends`: on `time.monotonic`."""
+    return "deadline: it has passed" if ends is not None and time.monotonic() >= ends else ""
 
 
 def worst_case(model: Model, tokens: int | None, max_tokens: int) -> float | None:

@@ -63,6 +63,28 @@ class Pools:
         self._pools.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the steps around a node set for all that they hold. `deadline`: on `time.monotonic`; `priority`: low first."""
+
+    deadline: float | None = None
+    priority: int | None = None
+
+    def within(self, seconds: float | None, priority: int | None) -> Bounds:
+        """These and those of one more step: the earlier deadline, its own priority."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        return Bounds(earlier(self.deadline, ends), self.priority if priority is None else priority)
+
+
+bounds: ContextVar[Bounds] = ContextVar("agentfleet_bounds", default=Bounds())  # noqa: B039 - it is frozen
+"""The bounds of the node that is running here."""
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    """The earlier of two moments; None is never."""
+    return min((moment for moment in (one, other) if moment is not None), default=None)
+
+
 @dataclass(slots=True)
 class RunContext:
     """One run in this process. `finished` and `prior` come from the ledger when a run is resumed."""
@@ -81,6 +103,7 @@ class RunContext:
     secrets: tuple[str, ...] = ()
     budget: float | None = None
     deadline: float | None = None
+    priority: int = 0
     spent: float = 0.0
     unpriced: int = 0
     repeated: int = 0
@@ -140,6 +163,15 @@ class RunContext:
 
     def money_left(self) -> float | None:
         return None if self.budget is None else self.budget - self.spent
+
+    def ends(self) -> float | None:
+        """When the run, or a step around what runs here, ends; on `time.monotonic`."""
+        return earlier(self.deadline, bounds.get().deadline)
+
+    def turn(self) -> int:
+        """The priority of calls made here: that of the nearest step with one, else of the run."""
+        nearest = bounds.get().priority
+        return self.priority if nearest is None else nearest
 
     def seconds_left(self) -> float | None:
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)

@@ -17,7 +17,7 @@ from agentfleet.ids import digest
 from agentfleet.labels import PUBLIC, Label
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.routing.outcome import Attempt
-from agentfleet.runtime.context import Blocked, Body, Interrupted, RunContext, current
+from agentfleet.runtime.context import Blocked, Body, Interrupted, RunContext, bounds, current
 from agentfleet.runtime.events import StepFinished, StepStarted
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.run import StepRecord, Wait
@@ -91,7 +91,7 @@ async def run_node(
     if context.listener is not None:
         context.emit(StepStarted(path))
     try:
-        done = await _by_kind(visit)
+        done = await _within_bounds(visit)
     except (Blocked, Interrupted, asyncio.CancelledError):
         raise
     except (StepError, StepFailed) as error:
@@ -129,6 +129,24 @@ def fingerprint(step: Step[..., Any], inputs: Mapping[str, Any], path: str) -> s
     except Exception as error:
         raise StepError(f"{path}: the value for {param.name} cannot be written as JSON: {error}", path) from error
     return digest("\x00".join(parts))
+
+
+async def _within_bounds(visit: Visit) -> Done:
+    """`_by_kind` under the step's own deadline and priority, which hold for all below it too."""
+    seconds, priority = visit.step.options.deadline, visit.step.options.priority
+    if seconds is None and priority is None:
+        return await _by_kind(visit)
+    token = bounds.set(bounds.get().within(seconds, priority))
+    try:
+        # The ladder of a skill minds the deadline call by call, so that each of its attempts is recorded.
+        async with asyncio.timeout(None if visit.step.is_skill else seconds) as limit:
+            return await _by_kind(visit)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise StepFailed(f"{visit.path}: its deadline of {seconds:g} s passed", path=visit.path) from None
+    finally:
+        bounds.reset(token)
 
 
 async def _by_kind(visit: Visit) -> Done:

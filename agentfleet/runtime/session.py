@@ -277,6 +277,7 @@ class Session:
             secrets=secrets_as_json(known_secrets()),
             budget=step.options.budget,
             deadline=None if deadline is None else time.monotonic() + deadline,
+            priority=step.options.priority or 0,
             repeated=row.repeated,
         )
         self._active[row.id] = context

@@ -19,7 +19,14 @@ from agentfleet.ids import canonical_json
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
 from agentfleet.routing.dispatch import Ladder
-from agentfleet.routing.eligible import budget_refusal, context_refusal, first_reason, label_refusal, worst_case
+from agentfleet.routing.eligible import (
+    budget_refusal,
+    context_refusal,
+    deadline_refusal,
+    first_reason,
+    label_refusal,
+    worst_case,
+)
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
@@ -157,7 +164,7 @@ class _Climb:
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
             return backend
-        refusal = label_refusal(model, self.visit.label)
+        refusal = label_refusal(model, self.visit.label) or deadline_refusal(self.visit.context.ends())
         if refusal:
             return refusal
         request = self._request(model, wanted.prompt)
@@ -180,16 +187,19 @@ class _Climb:
         self.visit.context.spent += most - self.held
         self.held = most
 
-    def _request(self, model: Model, prompt: Prompt) -> Request:
-        left = self.visit.context.seconds_left()
+    def _request(self, model: Model, prompt: Prompt, number: int = 0) -> Request:
+        context = self.visit.context
         return Request(
             prompt=prompt,
             output=self.output,
             skill=self.visit.step.name,
             max_tokens=model.max_tokens or ANSWER_TOKENS[self.output.kind],
             temperature=model.temperature or 0.0,
-            timeout=model.timeout if left is None else min(model.timeout, left),
-            idempotency_key=f"{self.visit.context.id}/{self.visit.path}/{self.visit.fingerprint}",
+            timeout=model.timeout,
+            deadline=context.ends(),
+            priority=context.turn(),
+            # By attempt: another question under the same key would get the first one's answer, or an error.
+            idempotency_key=f"{context.id}/{self.visit.path}/{self.visit.fingerprint}/{number}",
             params={**model.params, "path": self.visit.path},
             listen=self._listen(model.name) if self.visit.context.listener is not None else None,
         )
@@ -241,7 +251,9 @@ class _Climb:
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
         try:
-            return await self.visit.context.dispatcher.complete(backend, model, self._request(model, call.prompt))
+            return await self.visit.context.dispatcher.complete(
+                backend, model, self._request(model, call.prompt, call.number)
+            )
         except BackendError as error:
             return error
 

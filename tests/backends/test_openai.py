@@ -325,3 +325,59 @@ def test_each_event_loop_gets_its_own_client() -> None:
         first = asyncio.run(model.complete(request()))
         second = asyncio.run(model.complete(request()))
     assert first.text == second.text == GOOD
+
+
+# -- the Responses API ---------------------------------------------------------------------------------------------------
+
+
+def test_responses_send_a_strict_schema_and_store_nothing() -> None:
+    with ProtocolServer(good(GOOD)) as server:
+        (done,) = ask(backend(server, strategy="responses"), request(idempotency_key="run-1/order", max_tokens=99))
+    (sent,) = server.seen
+    form = sent.body["text"]["format"]
+    assert (sent.path, form["type"], form["strict"]) == ("/v1/responses", "json_schema", True)
+    assert form["schema"]["required"] == ["order_id", "amount", "note"]
+    assert (sent.body["store"], sent.body["max_output_tokens"], sent.body["temperature"]) == (False, 99, 0.0)
+    assert [turn["role"] for turn in sent.body["input"]] == ["system", "user"]
+    assert sent.headers["idempotency-key"] == "run-1/order"
+    assert done.text == GOOD
+    assert done.usage == Usage(input_tokens=11, output_tokens=7, cached_tokens=3, reasoning_tokens=2)
+
+
+def test_responses_for_text_and_for_closed_answers() -> None:
+    with ProtocolServer(good("plain words"), good('"refund"')) as server:
+        text, closed = ask(backend(server, strategy="responses"), request(str), request(Literal["refund", "other"]))
+    assert "text" not in server.seen[0].body and text.text == "plain words"
+    assert closed.text in ('"refund"', "refund")
+
+
+def test_responses_take_the_rungs_parameters() -> None:
+    with ProtocolServer(good(GOOD)) as server:
+        params = {"reasoning": {"effort": "low"}, "store": True, "temperature": None, "text": {"verbosity": "low"}}
+        ask(backend(server, strategy="responses"), request(params=params))
+    body = server.seen[0].body
+    assert (body["reasoning"], body["store"], body["text"]["verbosity"]) == ({"effort": "low"}, True, "low")
+    assert body["text"]["format"]["strict"] is True and "temperature" not in body
+
+
+def test_responses_that_were_cut_declined_or_failed() -> None:
+    failed = Reply(body='{"id": "r", "object": "response", "status": "failed", "output": [], "error": {"code": "x"}}')
+    filtered = Reply(
+        body='{"id": "r", "object": "response", "status": "incomplete", "output": [], '
+        '"incomplete_details": {"reason": "content_filter"}}'
+    )
+    with ProtocolServer(truncated('{"ord'), refusal("No."), filtered, failed) as server:
+        model = backend(server, strategy="responses")
+        cut, declined, stopped = ask(model, request(), request(), request())
+        with pytest.raises(Unavailable, match="not a completion"):
+            ask(model, request())
+    assert (cut.finish, cut.text) == ("length", '{"ord')
+    assert (declined.finish, declined.text) == ("refusal", "No.")
+    assert stopped.finish == "refusal"
+
+
+@pytest.mark.parametrize("strategy", ["native", "tools", "responses"])
+def test_what_is_meant_for_backends_of_this_process_is_not_sent(strategy: str) -> None:
+    with ProtocolServer(good(GOOD)) as server:
+        ask(backend(server, strategy=strategy), request(params={"path": "sub/order", "field_shares": True}))
+    assert not {"path", "field_shares"} & server.seen[0].body.keys()

@@ -17,7 +17,7 @@ from agentfleet.backends.probe import probe
 from agentfleet.errors import BackendError
 from agentfleet.fleet.model import Model
 from agentfleet.fleet.probes import Probed, save_probe
-from agentfleet.routing.dispatch import open_backend
+from agentfleet.routing.open import open_backend
 
 KEY = "pk-canary-16180339"
 CHAT = "/v1/chat/completions"

@@ -12,7 +12,8 @@ from agentfleet import Fleet, Model, ask, classify, summarise
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.errors import BackendError, CallTimeout, FleetError
 from agentfleet.prompt import Block, Prompt
-from agentfleet.routing.dispatch import Dispatcher, open_backend
+from agentfleet.routing.dispatch import Dispatcher
+from agentfleet.routing.open import open_backend
 from agentfleet.schema import output_of
 
 TEXT = output_of(str, where="test")

@@ -9,7 +9,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 Finish = Literal["stop", "length", "refusal"]
@@ -28,7 +28,9 @@ USAGE = {"input": 11, "output": 7, "cached": 3, "reasoning": 2}
 class Reply:
     """One scripted reply. `usage` None leaves it out; a value that is no mapping is sent as it stands.
 
-    `wrap`: put JSON into ``{"answer": …}`` where the request's schema asks for that.
+    `wrap`: put JSON into ``{"answer": …}`` where the request's schema asks for that. `cut`: bytes of the body after
+    which the connection breaks, negative from its end. `drip`: seconds between two bytes. `swell`: bytes to which the
+    text grows; `told`: the length stands in the header. `held`: waits until the server's `release` is set.
     """
 
     text: str = ""
@@ -39,8 +41,13 @@ class Reply:
     body: str | None = None
     delay: float = 0.0
     hang: bool = False
+    held: bool = False
     wrap: bool = True
     code: str = ""
+    cut: int | None = None
+    drip: float = 0.0
+    swell: int = 0
+    told: bool = True
 
 
 def good(text: str, **kwargs: Any) -> Reply:
@@ -89,6 +96,26 @@ def slow(seconds: float, text: str) -> Reply:
     return Reply(text, delay=seconds)
 
 
+def cut(text: str, after: int) -> Reply:
+    """A good answer whose connection breaks after so many bytes of its body."""
+    return Reply(text, cut=after)
+
+
+def drip(text: str, seconds: float) -> Reply:
+    """A good answer, a byte at a time."""
+    return Reply(text, drip=seconds)
+
+
+def huge(size: int, *, told: bool = True) -> Reply:
+    """A well-formed answer of `size` bytes. `told`: the header says so beforehand."""
+    return Reply("@@", swell=size, told=told, wrap=False)
+
+
+def twice(text: str) -> Reply:
+    """A body in which every key of the envelope stands twice; what the provider's SDK would keep is `text`."""
+    return Reply(text, code="twice")
+
+
 @dataclass(frozen=True)
 class Seen:
     """One request as it arrived."""
@@ -107,16 +134,19 @@ class ProtocolServer:
     """``with ProtocolServer(good("…"), error(429)) as server:`` serves the replies in order.
 
     When the script is used up, the last reply is given again. `seen`: the requests; `gone`: how many clients
-    closed the connection while a reply hung.
+    closed the connection while a reply hung or dripped; `sent`: bytes of bodies that were sent piece by piece.
     """
 
     def __init__(self, *replies: Reply) -> None:
         self.replies: list[Reply] = list(replies)
         self.seen: list[Seen] = []
         self.gone = 0
+        self.sent = 0
         self.left = threading.Event()
         self.arrived = threading.Event()
-        self._socket = socket.socket()
+        self.release = threading.Event()
+        # With its protocol named, asyncio sends small packets at once; else each answer waits 40 ms for an ACK.
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         paths = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
@@ -139,6 +169,10 @@ class ProtocolServer:
         """Replace what is left of the script."""
         self.replies = list(replies)
 
+    def next(self) -> Reply:
+        """The reply to the request that has just come; a server with a mind of its own overrides this."""
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
     def __enter__(self) -> ProtocolServer:
         self._socket.listen(64)
         self._thread.start()
@@ -153,12 +187,35 @@ class ProtocolServer:
         body = json.loads(await request.body())
         self.seen.append(Seen(request.url.path, dict(request.headers), body))
         self.arrived.set()
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        reply = self.next()
         if reply.hang:
             return await self._hang(request)
+        while reply.held and not (self.release.is_set() or self._server.should_exit):
+            await asyncio.sleep(0.005)
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        return _response(reply, request.url.path, body)
+        whole = _response(reply, request.url.path, body)
+        return self._in_pieces(reply, whole, request) if reply.cut is not None or reply.drip or reply.swell else whole
+
+    def _in_pieces(self, reply: Reply, whole: Response, request: Request) -> Response:
+        body = bytes(whole.body)
+        length = max(reply.swell, len(body)) if reply.told else None
+        headers = {"content-type": "application/json"} | ({} if length is None else {"content-length": str(length)})
+        return StreamingResponse(self._pieces(reply, body, request), whole.status_code, headers)
+
+    async def _pieces(self, reply: Reply, body: bytes, request: Request) -> AsyncIterator[bytes]:
+        ended = False
+        try:
+            async for piece in _split(reply, body):
+                yield piece
+                self.sent += len(piece)
+                if self._server.should_exit or await request.is_disconnected():
+                    return
+            ended = True
+        finally:
+            if not ended:
+                self.gone += 1
+                self.left.set()
 
     async def _hang(self, request: Request) -> Response:
         while not await request.is_disconnected():
@@ -170,6 +227,24 @@ class ProtocolServer:
         return Response(status_code=503)
 
 
+async def _split(reply: Reply, body: bytes) -> AsyncIterator[bytes]:
+    if reply.swell:
+        before, after = body.split(b"@@")
+        left = reply.swell - len(before) - len(after)
+        yield before
+        while left > 0:
+            yield b"a" * min(left, 65536)
+            left -= 65536
+        yield after
+        return
+    for place in range(len(body) if reply.drip else 0):
+        yield body[place : place + 1]
+        await asyncio.sleep(reply.drip)
+    if reply.cut is not None:
+        yield body[: reply.cut]
+        raise ConnectionResetError  # uvicorn then closes the connection: less came than the header said
+
+
 def _response(reply: Reply, path: str, body: Mapping[str, Any]) -> Response:
     if reply.body is not None:
         headers = {"content-type": "application/json", **reply.headers}
@@ -177,7 +252,10 @@ def _response(reply: Reply, path: str, body: Mapping[str, Any]) -> Response:
     if reply.status >= 400:
         return JSONResponse(_error(reply, path), status_code=reply.status, headers=dict(reply.headers))
     render = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/messages": _messages}[path]
-    return JSONResponse(render(reply, _spoken(reply, body), body), headers=dict(reply.headers))
+    text = json.dumps(render(reply, _spoken(reply, body), body))  # NaN and infinity as they are: bad servers write them
+    if reply.code == "twice":
+        text = f"{text[:-1]},{text[1:]}"
+    return Response(text, headers=dict(reply.headers), media_type="application/json")
 
 
 def _spoken(reply: Reply, body: Mapping[str, Any]) -> str:

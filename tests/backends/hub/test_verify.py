@@ -16,7 +16,7 @@ from agentfleet.errors import ModelFileError, UnknownName
 from agentfleet.fleet.lock import load_lock, save_lock, sha256_of
 from agentfleet.fleet.model import Model
 from agentfleet.fleet.pulled import Pulled, folder_of
-from agentfleet.routing.dispatch import open_backend
+from agentfleet.routing.open import open_backend
 
 REF = "hub:o/m/m-Q8_0.gguf"
 Put = Callable[..., Pulled]

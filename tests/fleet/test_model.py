@@ -117,7 +117,7 @@ def test_limits_and_quality_have_defaults_that_limit_nothing() -> None:
         ("modalities", ("image",), 'at least "text"'),
         ("quality", {"extrakt": 0.5}, "did you mean 'extract'"),
         ("quality", {"extract": 1.5}, "less than or equal to 1"),
-        ("quality", {"extract": float("nan")}, "greater than or equal to 0"),
+        ("quality", {"extract": float("nan")}, "less than or equal to 1"),
         ("price", {"input": float("nan"), "output": 1.0}, "0 or more"),
         ("price", {"input": 1.0, "output": float("inf")}, "0 or more"),
     ],

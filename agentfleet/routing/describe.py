@@ -29,7 +29,8 @@ NESTED = 3
 """From here on a request has the signal: tokens; options; question marks; lines; numbers and their share of the words;
 objects and lists inside each other."""
 
-_CODE = re.compile(r"^\s*(?:(?:def|class|import|from|return|function|const|let|public|private|#include|SELECT)\b.*|.*[;{}])\s*$", re.M)  # fmt: skip
+_STARTS = "def|class|import|from|return|function|const|let|public|private|#include|SELECT"
+_CODE = re.compile(rf"^\s*(?:(?:{_STARTS})\b.*|.*[;{{}}])\s*$", re.MULTILINE)
 _NUMBER = re.compile(r"\d[\d.,]*")
 _WORD = re.compile(r"\w+")
 

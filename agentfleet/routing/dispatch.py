@@ -21,6 +21,7 @@ from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
+from agentfleet.routing.watch import Watch
 
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
@@ -50,6 +51,7 @@ class Dispatcher:
     def __init__(self, fleet: Fleet, heads: Path | None = None, backends: dict[str, Backend] | None = None) -> None:
         self.fleet = fleet
         self.heads = heads
+        self.watch = Watch()
         self._backends: dict[str, Backend] = dict(backends or {})
         self._limits: dict[str, asyncio.Semaphore] = {}
         self._ladders: dict[tuple[Any, ...], Ladder] = {}

@@ -53,6 +53,9 @@ def schema_refusal(model: Model, kind: str) -> str:
 
 _DECIDES = frozenset({"head"})
 
+_DUST = 1e-9
+"""US dollars by which sums of many small numbers may be off."""
+
 UNCOUNTED = 1.5
 """Where the tokenizer is not here, a prompt is estimated; so much of it is set aside, because an estimate may be low."""
 
@@ -76,7 +79,7 @@ def budget_refusal(
     worst = worst_case(model, tokens, max_tokens)
     if worst is None and not allow_unpriced:
         return f"budget: the price of {model.name} is unknown; state it in the fleet file"
-    if worst is not None and worst > max(left, 0.0):
+    if worst is not None and worst > max(left, 0.0) + _DUST:
         return f"budget: this call may cost ${worst:.4f}, ${max(left, 0):.4f} is left{f' of {of}' if of else ''}"
     return ""
 

@@ -73,6 +73,13 @@ class Purse:
             return ""
         return budget_refusal(model, tokens, max_tokens, pot.left, pot.name, self.allow_unpriced)
 
+    def waits(self, model: Model, tokens: int | None, max_tokens: int) -> bool:
+        """Is the call refused only because of money that others have set aside, and may give back?"""
+        if not self.refusal(model, tokens, max_tokens):
+            return False
+        least = min(pot.limit - pot.spent for pot in self.pots if pot.limit is not None)
+        return not budget_refusal(model, tokens, max_tokens, least, "", self.allow_unpriced)
+
     def hold(self, model: Model, tokens: int | None, max_tokens: int) -> None:
         """Set aside what the next call may cost at most."""
         self._hold(worst_case(model, tokens, max_tokens) or 0.0)

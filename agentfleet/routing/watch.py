@@ -33,8 +33,9 @@ class Watch:
         sizes.setdefault(_size(tokens), deque(maxlen=KEPT)).append((now, seconds))
 
     def answered(self, step: str, tokens: int) -> None:
-        """An answer of this step was so many tokens long."""
-        self._answers.setdefault(step, deque(maxlen=KEPT)).append(tokens)
+        """An answer of this step was so many tokens long; 0: it was not told."""
+        if tokens:
+            self._answers.setdefault(step, deque(maxlen=KEPT)).append(tokens)
 
     def answer_tokens(self, step: str, bound: int) -> int:
         """How long an answer of this step usually is: the median so far, else its bound."""

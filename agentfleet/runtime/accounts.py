@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 from agentfleet.fleet.budget import Budget
+from agentfleet.fleet.model import Model
 from agentfleet.ledger.ledger import Ledger
 from agentfleet.routing.purse import Pot, Purse
 
@@ -29,6 +30,7 @@ class Accounts:
 
     ledger: Ledger
     pots: dict[Day, Pot] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def purse(self, budget: Budget, graph: str, run: Pot, step: float | None) -> Purse:
         """The purse of one step of a run of `graph`. `step`: the limit that the code gave it, over the fleet's own."""
@@ -43,7 +45,21 @@ class Accounts:
             pots.append(await self._of((day, None), budget.day, "today's budget"))
         return Purse(pots, budget.allow_unpriced)
 
-    async def refresh(self, purse: Purse) -> None:
+    async def room(self, purse: Purse, model: Model, tokens: int | None, max_tokens: int) -> None:
+        """Wait while the call fits what is left of the budgets but not beside what others have set aside of them."""
+        if not purse.pots or model.free:
+            return
+        await self._refresh(purse)
+        while purse.waits(model, tokens, max_tokens):
+            await self._changed.wait()
+            await self._refresh(purse)
+
+    def changed(self) -> None:
+        """Something that was set aside was given back or spent: let those who wait for it look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _refresh(self, purse: Purse) -> None:
         """Read again what all processes recorded, for the pots of a purse that are a day's."""
         for key, pot in self.pots.items():
             if any(one is pot for one in purse.pots):

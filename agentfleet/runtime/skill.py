@@ -121,7 +121,7 @@ class _Climb:
         try:
             return await self._run(unanswerable)
         finally:
-            self.purse.release()
+            self._put_back()
             self._stand_at("")
 
     async def _run(self, unanswerable: str) -> Done:
@@ -188,12 +188,16 @@ class _Climb:
             tokens = await self.visit.context.dispatcher.tokens(backend, request)
         except BackendError:  # it cannot even count: the call says why, and is recorded as one
             tokens = None
-        if self.purse.pots and not model.free:
-            await self.visit.context.accounts.refresh(self.purse)
+        await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
         reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
         if not reason:
             self.purse.hold(model, tokens, request.max_tokens)
         return reason
+
+    def _put_back(self) -> None:
+        if self.purse.held:
+            self.purse.release()
+            self.visit.context.accounts.changed()
 
     def _stand_at(self, model: str) -> None:
         """Let the others see at which model this climb stands; "" when at none any more."""
@@ -276,6 +280,7 @@ class _Climb:
         """
         context = self.visit.context
         self.purse.settle(None if attempt.outcome is Outcome.TIMEOUT else attempt.cost)
+        context.accounts.changed()
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
         if attempt.outcome is Outcome.VALID:

@@ -54,18 +54,21 @@ def current_fleet(start: Path | None = None, frontier: Sequence[str] = ()) -> Fl
 
     Raises FleetError, MissingKey.
     """
-    named = os.environ.get("AGENTFLEET_FLEET")
-    root = project_root(start)
-    if named:
-        fleet = load_fleet(Path(named).expanduser())
-    elif (root / FILE).is_file():
-        fleet = load_fleet(root / FILE)
-    elif _has_table(root / "pyproject.toml"):
-        fleet = load_fleet(root / "pyproject.toml")
-    else:
-        fleet = default_fleet()
+    path = fleet_file(start)
+    fleet = default_fleet() if path is None else load_fleet(path)
     given = [text.strip() for text in os.environ.get("AGENTFLEET_FRONTIER", "").split(",")]
     return with_frontier(fleet, [*frontier, *filter(None, given)])
+
+
+def fleet_file(start: Path | None = None) -> Path | None:
+    """The fleet file of this project, AGENTFLEET_FLEET before its own; None when it has none."""
+    named = os.environ.get("AGENTFLEET_FLEET")
+    if named:
+        return Path(named).expanduser()
+    root = project_root(start)
+    if (root / FILE).is_file():
+        return root / FILE
+    return root / "pyproject.toml" if _has_table(root / "pyproject.toml") else None
 
 
 def load_fleet(path: Path) -> Fleet:

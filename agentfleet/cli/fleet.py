@@ -146,7 +146,7 @@ def price_text(model: Model) -> str:
 
 
 def key_text(model: Model) -> str:
-    """Is what the model needs here? ``set``, ``missing: VARIABLE``, ``missing: PATH``, or – for nothing needed."""
+    """Is what the model needs here? ``set``, ``missing: VARIABLE``, ``missing: weights``, or – for nothing needed."""
     if model.key is not None:
         try:
             resolve_key(model)
@@ -154,7 +154,7 @@ def key_text(model: Model) -> str:
             return f"missing: {model.key.removeprefix('env:')}"
         return "set"
     if model.backend == "llama_cpp" and model.model not in ("", "embedded") and not Path(model.model).exists():
-        return f"missing: {model.model}"
+        return "missing: weights"
     return "–"
 
 
@@ -210,6 +210,7 @@ def _show(path: Path | None, fleet: Fleet | None, problems: Sequence[str], calls
     for name in ("name", "tiers", "backend", "model", "place", "sees", "price, $/M tokens", "key or weights"):
         table.add_column(name, overflow="fold")
     for row in _rows(fleet):
+        row["model"] = Path(row["model"]).name if Path(row["model"]).is_absolute() else row["model"]
         table.add_row(*(render.safe(", ".join(v) if isinstance(v, list) else str(v)) for v in row.values()))
     out.print(table)
     for note in notes(fleet):

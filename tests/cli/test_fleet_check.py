@@ -22,7 +22,7 @@ model = "m"
 tier = "large"
 base_url = "{openai}"
 price = {{ input = 3, output = 15 }}
-timeout = 5
+timeout = 60
 [[models]]
 name = "far"
 backend = "anthropic"
@@ -32,7 +32,7 @@ base_url = "{anthropic}"
 key = "env:FLEET_CHECK_KEY"
 region = "eu"
 location = "cloud"
-timeout = 5
+timeout = 60
 [[rules]]
 when = {{ kind = "plan" }}
 then = {{ tier = "frontier" }}

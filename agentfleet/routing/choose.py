@@ -43,12 +43,12 @@ class Estimate:
 
 
 def estimate(model: Model, wanted: Description, watch: Watch, now: float, tokens: int | None = None) -> Estimate:
-    """What asking this model would be. `tokens`: of the prompt if known exactly. `now`: of the watch's clock."""
-    size = wanted.tokens if tokens is None else tokens
+    """What asking this model would be. `tokens`: of the prompt if it was counted. `now`: of the watch's clock."""
+    size = wanted.size(model, tokens)
     bound = model.max_tokens or wanted.answer_tokens
     answer = watch.answer_tokens(wanted.step, bound)
     ahead = watch.busy.get(model.name, 0)
-    seen = watch.seconds(model.name, wanted.output.kind, size, now)
+    seen = watch.seconds(model.name, wanted.output.kind, wanted.tokens, now)
     seconds = slow = None
     if seen is not None:
         wait = max(0, ahead + 1 - model.concurrency) / model.concurrency * seen[0]

@@ -5,13 +5,15 @@ Everything is found out at first use, because most fleets have no rule that asks
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from agentfleet.backends.estimate import estimate_prompt
+from agentfleet.backends.estimate import estimate_prompt, estimate_tokens
+from agentfleet.fleet.model import LOCAL, Model
 from agentfleet.labels import INTERNAL, Label
 from agentfleet.prompt import Prompt
 from agentfleet.routing.language import language_of
@@ -79,6 +81,16 @@ class Description:
     def tokens(self) -> int:
         """Estimated tokens of the prompt."""
         return estimate_prompt(self.prompt)
+
+    @cached_property
+    def schema_tokens(self) -> int:
+        """Estimated tokens of the schema of the answer, which a hosted model reads beside the prompt; 0 for text."""
+        return 0 if self.output.kind == "text" else estimate_tokens(json.dumps(self.output.schema))
+
+    def size(self, model: Model, tokens: int | None = None) -> int:
+        """Tokens that a model reads: the prompt (`tokens`, else the estimate), for a hosted one the schema too."""
+        prompt = self.tokens if tokens is None else tokens
+        return prompt if model.backend in LOCAL else prompt + self.schema_tokens
 
     @property
     def answer_tokens(self) -> int:

@@ -161,7 +161,8 @@ class _Explained:
         request = Request(self.prompt, self.wanted.output, self.step.name, bound)
         tokens = await self._tokens(backend, request)
         exact = tokens if backend.count(request) is not None else None
-        return unfit(model, tokens, bound, backend.context, self.purse), exact
+        size = None if tokens is None else self.wanted.size(model, tokens)
+        return unfit(model, size, bound, backend.context, self.purse), exact
 
     async def _tokens(self, backend: Backend, request: Request) -> int | None:
         try:

@@ -188,6 +188,7 @@ class _Climb:
             tokens = await self.visit.context.dispatcher.tokens(backend, request)
         except BackendError:  # it cannot even count: the call says why, and is recorded as one
             tokens = None
+        tokens = None if tokens is None else self.wanted.size(model, tokens)
         await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
         reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
         if not reason:

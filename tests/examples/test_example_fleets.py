@@ -45,8 +45,8 @@ def test_what_the_page_says_of_places_and_prices_holds() -> None:
 
 
 def test_what_a_mail_costs_on_the_page_follows_from_the_prices() -> None:
-    """A step of 1500 tokens read and 100 written, as the page counts it."""
+    """A step of 600 tokens read and 100 written, as the page counts it."""
     page = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
-    for read, written, said in ((1, 5, "$0.0020"), (3, 15, "$0.0060")):
-        assert said == f"${(1500 * read + 100 * written) / 1e6:.4f}"
+    for read, written, said in ((1, 5, "$0.0011"), (3, 15, "$0.0033"), (0.05, 0.1, "$0.00004")):
+        assert float(said[1:]) == (600 * read + 100 * written) / 1e6
         assert said in page

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from agentfleet.fleet.model import Model
 from agentfleet.fleet.rules import SIGNALS
 from agentfleet.prompt import Block, Prompt
 from agentfleet.routing.describe import Description, Features, features_of
@@ -78,6 +79,14 @@ def test_a_plain_mail_has_no_signals() -> None:
     text = "Hello, my parcel AB-1234 came on 3 May and is broken; what can be done? Thanks, Ann"
     assert described(text).signals == frozenset()
     assert described(text).language == "en"
+
+
+def test_a_hosted_model_reads_the_schema_too() -> None:
+    wanted = described("Hello", Order)
+    local, hosted = (Model(name="m", backend=b, model="m") for b in ("llama_cpp", "openai"))
+    assert (wanted.size(local), wanted.size(local, 7)) == (wanted.tokens, 7)
+    assert wanted.size(hosted, 7) == 7 + wanted.schema_tokens > 50
+    assert described("Hello", str).schema_tokens == 0
 
 
 def test_a_description_says_that_its_tokens_are_estimated() -> None:

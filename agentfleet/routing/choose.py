@@ -26,7 +26,7 @@ Key: TypeAlias = tuple[float, ...]
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a call is expected to be. `cost`: US dollars, None: price unknown. `seconds`: median with its wait in the
-    queue, `slow`: ninth decile, both None when the model was not timed lately. `quality`: as declared, else None.
+    queue, `slow`: 95th percentile, both None when the model was not timed lately. `quality`: as declared, else None.
     `ahead`: climbs that stand at the model.
     """
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-KEPT = 32
+KEPT = 16
 """Calls that are remembered of one model for one kind and size of request."""
 
 AGE = 300.0
@@ -43,14 +43,14 @@ class Watch:
         return min(bound, round(_quantile(seen, 0.5))) if seen else bound
 
     def seconds(self, model: str, kind: str, tokens: int, now: float) -> tuple[float, float] | None:
-        """Median and ninth decile of the calls of this kind and size, None when none was seen lately."""
+        """Median and 95th percentile of the calls of this kind and size, None when none was seen lately."""
         sizes = self._times.get((model, kind))
         if not sizes:
             return None
         near = [s for when, s in sizes.get(_size(tokens), ()) if now - when <= AGE]
         if len(near) < FEW:
             near = [s for calls in sizes.values() for when, s in calls if now - when <= AGE]
-        return (_quantile(near, 0.5), _quantile(near, 0.9)) if near else None
+        return (_quantile(near, 0.5), _quantile(near, 0.95)) if near else None
 
     def enter(self, model: str) -> None:
         """A climb stands at this model from now on."""

@@ -32,17 +32,19 @@ class Accounts:
     pots: dict[Day, Pot] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def purse(self, budget: Budget, graph: str, run: Pot, step: float | None) -> Purse:
-        """The purse of one step of a run of `graph`. `step`: the limit that the code gave it, over the fleet's own."""
+    async def purse(self, budget: Budget, graph: str, run: Pot, step: float | None, paid: float = 0.0) -> Purse:
+        """The purse of one step of a run of `graph`. `step`: the limit that the code gave it, over the fleet's own.
+
+        `paid`: US dollars that earlier processes spent on the step.
+        """
         limit = step if step is not None else budget.step
         pots = [run] if run.limit is not None else []
         if limit is not None:
-            pots.insert(0, Pot("this step's budget", limit))
-        day = today()
+            pots.insert(0, Pot("this step's budget", limit, paid))
         if graph in budget.graphs:
-            pots.append(await self._of((day, graph), budget.graphs[graph], f"today's budget of {graph}"))
+            pots.append(await self._of((today(), graph), budget.graphs[graph], f"today's budget of {graph}"))
         if budget.day is not None:
-            pots.append(await self._of((day, None), budget.day, "today's budget"))
+            pots.append(await self._of((today(), None), budget.day, "today's budget"))
         return Purse(pots, budget.allow_unpriced)
 
     async def room(self, purse: Purse, model: Model, tokens: int | None, max_tokens: int) -> None:

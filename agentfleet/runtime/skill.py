@@ -127,9 +127,13 @@ class _Climb:
     async def _run(self, unanswerable: str) -> Done:
         visit = self.visit
         dispatcher, step = visit.context.dispatcher, visit.step
-        budget = dispatcher.fleet.budget
+        prior = tuple(visit.context.prior.get((visit.path, visit.fingerprint), ()))
         self.purse = await visit.context.accounts.purse(
-            budget, visit.context.graph, visit.context.pot, step.options.budget
+            dispatcher.fleet.budget,
+            visit.context.graph,
+            visit.context.pot,
+            step.options.budget,
+            sum(attempt.cost or 0.0 for attempt in prior),
         )
         self.arranged = arrange(dispatcher, step, self.wanted, time.monotonic(), self.purse.share_left)
         ladder = self.arranged.ladder
@@ -144,7 +148,7 @@ class _Climb:
             climb_on_refusal=bool(visit.step.options.climb_on_refusal),
             empty=() if unanswerable else ladder.empty,
             person=ladder.person,
-            prior=tuple(visit.context.prior.get((visit.path, visit.fingerprint), ())),
+            prior=prior,
         )
         end = await self._climb(climb(task), ladder, backends)
         if isinstance(end, Answer):

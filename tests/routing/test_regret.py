@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,3 +59,13 @@ def test_who_waits_in_a_queue_takes_longer() -> None:
 
 def test_the_same_seed_draws_the_same_requests() -> None:
     assert choice.drawn(SCENES[0], 50, 3) == choice.drawn(SCENES[0], 50, 3) != choice.drawn(SCENES[0], 50, 4)
+
+
+def test_the_last_line_of_the_benchmark_is_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["choice.py", "--seeds", "1", "--requests", "40"])
+    choice.main()
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert list(last["regret"]) == [scene.name for scene in SCENES]
+    assert set(last["regret"]["quiet"]) == set(choice.POLICIES)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from agentfleet import Fleet, Model, Session, ask, each, graph, summarise
+from agentfleet import Fleet, Model, OnFail, Session, ask, each, graph, summarise
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.errors import CallTimeout
 from agentfleet.fleet.budget import Budget
@@ -118,6 +118,29 @@ def test_a_step_has_a_budget_of_its_own(tmp_path: Path) -> None:
     assert (skipped.model, skipped.outcome.value) == ("dear", "skipped")
     assert skipped.problem == "budget: this call may cost $0.1000, $0.0500 is left of this step's budget"
     session.close()
+
+
+def test_a_step_that_goes_on_in_another_process_has_spent_what_it_spent(tmp_path: Path) -> None:
+    class Down(Priced):
+        async def complete(self, request: Request) -> Completion:
+            await super().complete(request)
+            return Completion("", "m", usage=Usage(1, 1))  # an empty text will not do, and is paid for
+
+    first = opened_at(tmp_path, Down(), step=0.115)
+    run = first.run(waiting, {"text": "x"})
+    assert (run.status, run.cost) == ("waiting", pytest.approx(2 * PAID)), "two tries of 0.01"
+    first.close()
+    backend = Priced()
+    second = opened_at(tmp_path, backend, step=0.115, cheap=True)
+    again = second.resume(run.id, waiting)
+    assert again.status == "done"
+    assert backend.calls == 1 and again.steps["gist"].model == "free"
+    second.close()
+
+
+@graph
+def waiting(text: str) -> str:
+    return gist.using(on_fail=OnFail.WAIT)(text)
 
 
 @pytest.mark.parametrize("limits", [{"day": 0.125}, {"graphs": {"once": 0.125}}])

@@ -15,7 +15,8 @@ from typing import Any
 
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.errors import BackendError, UsageError, nearest
-from agentfleet.fleet.model import Fleet, Location, Model
+from agentfleet.fleet.hosts import Location
+from agentfleet.fleet.model import Fleet, Model
 from agentfleet.ledger.open import open_ledger
 from agentfleet.runtime.runner import use_session
 from agentfleet.runtime.session import Session

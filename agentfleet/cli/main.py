@@ -13,12 +13,27 @@ from io import StringIO, TextIOWrapper
 
 import typer
 
-from agentfleet.cli import answer, check, doctor, draw, init, learn, models, resume, run, runs, serve, show
+from agentfleet.cli import (
+    answer,
+    check,
+    doctor,
+    draw,
+    fleet,
+    init,
+    learn,
+    models,
+    resume,
+    route,
+    run,
+    runs,
+    serve,
+    show,
+)
 from agentfleet.cli.app import app, show_error, state
 
 __all__ = ["app", "main"]
 
-_COMMANDS = (init, run, runs, show, resume, answer, check, draw, models, serve, learn, doctor)
+_COMMANDS = (init, run, runs, show, resume, answer, check, draw, fleet, models, serve, route, learn, doctor)
 READER_GONE = 141
 """What a shell reports of a program that SIGPIPE ended, as ``| head`` does."""
 

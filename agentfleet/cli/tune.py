@@ -172,8 +172,8 @@ def _cases(step: Step[..., Any], examples: Sequence[Example]) -> Iterator[Case]:
     """A case of each example that the step's body leaves to a model. Its own answer is not among those it is shown."""
     from agentfleet.backends.backend import Request
     from agentfleet.backends.llama_cpp.tune import Case
+    from agentfleet.routing.describe import ANSWER_TOKENS
     from agentfleet.routing.heads import shown_prompt
-    from agentfleet.runtime.skill import ANSWER_TOKENS
 
     output = step.output
     if output is None:

@@ -16,12 +16,13 @@ from pydantic import ValidationError
 
 from agentfleet.errors import FleetError, MissingKey, nearest
 from agentfleet.fleet.lines import FleetText
-from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet
+from agentfleet.fleet.model import TIERS, Fleet, Model, default_fleet, unvouched
 from agentfleet.fleet.reference import is_reference
+from agentfleet.fleet.tables import Report, allowed_hosts, budget_of, problem_of, rules_of, tables, validated
 
 FILE = "agentfleet.toml"
 _HOSTED: dict[str, Literal["anthropic", "openai"]] = {"anthropic": "anthropic", "openai": "openai"}
-_TOP = ("models", "tiers", "embedded")
+_TOP = ("models", "tiers", "embedded", "rules", "budget", "allow_hosts")
 _BACKENDS = ("llama_cpp", "transformers", "openai", "anthropic", "decisions")
 """What a fleet file can name; heads are made from examples, replay and scripted models in code."""
 
@@ -54,22 +55,36 @@ def current_fleet(start: Path | None = None, frontier: Sequence[str] = ()) -> Fl
 
     Raises FleetError, MissingKey.
     """
-    named = os.environ.get("AGENTFLEET_FLEET")
-    root = project_root(start)
-    if named:
-        fleet = load_fleet(Path(named).expanduser())
-    elif (root / FILE).is_file():
-        fleet = load_fleet(root / FILE)
-    elif _has_table(root / "pyproject.toml"):
-        fleet = load_fleet(root / "pyproject.toml")
-    else:
-        fleet = default_fleet()
+    path = fleet_file(start)
+    fleet = default_fleet() if path is None else load_fleet(path)
     given = [text.strip() for text in os.environ.get("AGENTFLEET_FRONTIER", "").split(",")]
     return with_frontier(fleet, [*frontier, *filter(None, given)])
 
 
+def fleet_file(start: Path | None = None) -> Path | None:
+    """The fleet file of this project, AGENTFLEET_FLEET before its own; None when it has none."""
+    named = os.environ.get("AGENTFLEET_FLEET")
+    if named:
+        return Path(named).expanduser()
+    root = project_root(start)
+    if (root / FILE).is_file():
+        return root / FILE
+    return root / "pyproject.toml" if _has_table(root / "pyproject.toml") else None
+
+
 def load_fleet(path: Path) -> Fleet:
-    """The fleet of one file. Models of the file stand beside the embedded one unless ``embedded = false``."""
+    """The fleet of one file. Models of the file stand beside the embedded one unless ``embedded = false``.
+
+    Raises FleetError with the first problem.
+    """
+    fleet, problems = read_fleet(path)
+    if fleet is None:
+        raise FleetError(problems[0])
+    return fleet
+
+
+def read_fleet(path: Path) -> tuple[Fleet | None, list[str]]:
+    """The fleet of one file, or None with every problem in it. Raises FleetError when the file cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         data: Any = tomllib.loads(text)
@@ -94,80 +109,83 @@ def _malformed(path: Path, message: str) -> str:
     return f"{path}:{found[1]}:{found[2]}: not valid TOML: {message[: found.start()]}"
 
 
-def _fleet(data: Mapping[str, Any], source: FleetText) -> Fleet:
-    for key in data:
-        if key not in _TOP:
-            raise FleetError(f"{source.at(key)}: unknown key {key!r}{nearest(key, _TOP)}")
-    entries = data.get("models", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise FleetError(f"{source.at('models')}: write each model as a table of its own: [[models]]")
-    models = [_model(entry, index, source) for index, entry in enumerate(entries)]
-    tiers = data.get("tiers", list(TIERS))
-    if not isinstance(tiers, list) or not all(isinstance(tier, str) for tier in tiers):
-        raise FleetError(f'{source.at("tiers")}: tiers is a list of names, e.g. ["nano", "small", "large", "frontier"]')
-    _agree(models, tiers, source)
+def _fleet(data: Mapping[str, Any], source: FleetText) -> tuple[Fleet | None, list[str]]:
+    problems = [f"{source.at(key)}: unknown key {key!r}{nearest(key, _TOP)}" for key in data if key not in _TOP]
+    report = problems.append
+    tiers = _tiers(data, source, report)
+    entries = tables(data, "models", source, report)
+    models = [model for index, entry in enumerate(entries) if (model := _model(entry, index, source, report))]
+    allowed = allowed_hosts(data, source, report)
+    _agree(entries, models, tiers, allowed, source, report)
+    models = [*_embedded(data, models, tiers, source, report), *models]
+    names = [*(m.name for m in models), *(str(entry.get("name")) for entry in entries)]
+    rules = rules_of(data, names, tiers, source, report)
+    budget = budget_of(data, source, report)
+    if problems:
+        return None, problems
     try:
-        return Fleet([*_embedded(data, models, tiers, source), *models], tiers)
+        return Fleet(models, tiers, rules, budget, allowed), []
     except FleetError as error:
-        raise FleetError(f"{source.path}: {error}") from None
+        return None, [f"{source.path}: {error}"]
 
 
-def _agree(models: Sequence[Model], tiers: Sequence[str], source: FleetText) -> None:
-    """Names stand once and tiers exist; `Fleet` asks the same, but does not know the lines."""
-    seen: set[str] = set()
-    for index, model in enumerate(models):
-        if model.name in seen:
-            raise FleetError(
-                f"{source.at('name', index)}: two models are named {model.name!r}; names tell models apart"
-            )
-        seen.add(model.name)
+def _tiers(data: Mapping[str, Any], source: FleetText, report: Report) -> list[str]:
+    tiers = data.get("tiers", list(TIERS))
+    if isinstance(tiers, list) and all(isinstance(tier, str) for tier in tiers):
+        return tiers
+    report(f'{source.at("tiers")}: tiers is a list of names, e.g. ["nano", "small", "large", "frontier"]')
+    return list(TIERS)
+
+
+def _agree(
+    entries: Sequence[Mapping[str, Any]],
+    models: Sequence[Model],
+    tiers: Sequence[str],
+    allowed: Sequence[str],
+    source: FleetText,
+    report: Report,
+) -> None:
+    """Names stand once, tiers exist, hosts are meant; `Fleet` asks the same, but does not know the lines."""
+    names = [entry.get("name") for entry in entries]
+    for index, name in enumerate(names):
+        if isinstance(name, str) and name in names[:index]:
+            report(f"{source.at('name', index)}: two models are named {name!r}; names tell models apart")
+    for model in models:
+        index = names.index(model.name)
         for tier in model.tiers:
             if tier not in tiers:
                 where = source.at("tier", index)
-                raise FleetError(f"{where}: model {model.name}: unknown tier {tier!r}{nearest(tier, tiers)}")
+                report(f"{where}: model {model.name}: unknown tier {tier!r}{nearest(tier, tiers)}")
+        private = unvouched(model, allowed)
+        if private:
+            report(f"{source.at('base_url', index)}: model {model.name}: {private}")
 
 
-def _embedded(data: Mapping[str, Any], models: Sequence[Model], tiers: Sequence[str], source: FleetText) -> list[Model]:
+def _embedded(
+    data: Mapping[str, Any], models: Sequence[Model], tiers: Sequence[str], source: FleetText, report: Report
+) -> list[Model]:
     """The embedded model, unless the file says no, names one like it, or has not its tiers."""
     wanted = data.get("embedded", True)
     if not isinstance(wanted, bool):
-        raise FleetError(f"{source.at('embedded')}: embedded is true or false")
+        report(f"{source.at('embedded')}: embedded is true or false")
     named = {model.name for model in models}
     kept = (m for m in default_fleet().models if m.name not in named and set(m.tiers) <= set(tiers))
     return list(kept) if wanted else []
 
 
-def _model(entry: dict[str, Any], index: int, source: FleetText) -> Model:
-    name = entry.get("name", f"number {index + 1}")
-    known = tuple(Model.model_fields)
-    for key in entry:
-        if key not in known:
-            raise FleetError(f"{source.at(key, index)}: model {name}: unknown key {key!r}{nearest(key, known)}")
-    try:
-        model = Model(**entry)
-    except ValidationError as error:
-        key, message = _first(error)
-        raise FleetError(f"{source.at(key, index)}: model {name}{f', {key}' if key else ''}: {message}") from None
+def _model(entry: Mapping[str, Any], index: int, source: FleetText, report: Report) -> Model | None:
+    what = f"model {entry.get('name', f'number {index + 1}')}"
+    model = validated(Model, entry, source, report, "models", index, what)
+    if model is None:
+        return None
     if model.backend not in _BACKENDS:
         where = source.at("backend", index)
-        raise FleetError(f"{where}: model {name}: a fleet file names {', '.join(_BACKENDS)}; not {model.backend!r} yet")
+        report(f"{where}: {what}: a fleet file names {', '.join(_BACKENDS)}; not {model.backend!r} yet")
     weights = source.path.parent / Path(model.model).expanduser()  # as the file means it, wherever one stands
     local = model.backend == "llama_cpp" or (model.backend == "transformers" and weights.exists())  # else a hub's name
     if local and model.model not in ("", "embedded") and not (is_reference(model.model) and not weights.exists()):
         return model.model_copy(update={"model": str(weights.absolute())})
     return model
-
-
-def _first(error: ValidationError) -> tuple[str, str]:
-    """The first problem as (key, message). Never shows the value of `key` or `base_url`: it may be a secret."""
-    first = error.errors(include_url=False)[0]
-    key = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "missing":
-        return key, f"is missing; write {key} = ..."
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        options = re.findall(r"'([^']+)'", str(first.get("ctx", {}).get("expected", "")))
-        return key, f"{first['input']!r} is no {key}{nearest(first['input'], options)}"
-    return key, str(first["msg"]).removeprefix("Value error, ")
 
 
 def with_frontier(fleet: Fleet, texts: Sequence[str]) -> Fleet:
@@ -196,7 +214,7 @@ def frontier_model(text: str, tier: str = TIERS[-1]) -> Model:
     try:
         return Model(name=model, backend=_HOSTED[backend], model=model, tier=tier, key=key, base_url=url)
     except ValidationError as error:
-        at, message = _first(error)
+        at, message = problem_of(error.errors(include_url=False)[0])
         raise FleetError(f"--frontier {text!r}: {variable if at == 'base_url' else at}: {message}") from None
 
 

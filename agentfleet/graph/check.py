@@ -35,6 +35,17 @@ def label_problems(graph: Step[..., Any], sees: Sees) -> list[str]:
     return list(walk.problems.values())
 
 
+def asking(graph: Step[..., Any]) -> dict[str, tuple[Step[..., Any], Label]]:
+    """Every step that may ask a model, by its path, with the label of what it reads: the same upper bound."""
+    walk = _Walk(lambda step: ())
+    given = {p.name: _Flow(p.label or INTERNAL, (p.name,)) for p in graph.params}
+    if graph.kind == "graph":
+        walk.dag(graph.dag, given, _Flow(PUBLIC), "")  # type: ignore[attr-defined]
+    else:
+        walk.step(graph, given, _Flow(PUBLIC), graph.name, "")
+    return walk.asking
+
+
 @dataclass(frozen=True, slots=True)
 class _Flow:
     """A label and where its level comes from: the names that the data went through."""
@@ -58,11 +69,12 @@ def _joined(flows: Iterable[_Flow]) -> _Flow:
 
 
 class _Walk:
-    """Carries labels along the edges. `problems` holds the worst one of each path."""
+    """Carries labels along the edges. `problems` holds the worst one of each path, `asking` what asks models."""
 
     def __init__(self, sees: Sees) -> None:
         self.sees = sees
         self.problems: dict[str, str] = {}
+        self.asking: dict[str, tuple[Step[..., Any], Label]] = {}
 
     def dag(self, dag: Dag, inputs: Mapping[str, _Flow], base: _Flow, prefix: str) -> _Flow:
         """The flow of the result. `base`: of what decides that the graph runs at all."""
@@ -126,6 +138,7 @@ class _Walk:
             carried = after
 
     def ask(self, step: Step[..., Any], given: _Flow, path: str, place: str) -> None:
+        self.asking[path] = (step, given.label)
         models = self.sees(step)
         if not models or any(given.label.within(limit) for _, limit in models):
             return

@@ -56,11 +56,15 @@ class Chosen(TypedDict, total=False):
     climb_on_refusal: bool
     queue: str
     delay: float
+    objective: Literal["cheapest", "fastest", "best"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What ``using`` set. `deadline`: seconds; `budget`: US dollars; `tries`: attempts per rung; `delay`: seconds."""
+    """What ``using`` set. `deadline`: seconds; `budget`: US dollars; `tries`: attempts per rung; `delay`: seconds.
+
+    `objective`: which model of a tier is asked first: the cheapest that meets the deadline (default), fastest, best.
+    """
 
     name: str | None = None
     tier: str | None = None
@@ -75,6 +79,7 @@ class Options:
     on_fail: Any = UNSET
     queue: str | None = None
     delay: float | None = None
+    objective: Literal["cheapest", "fastest", "best"] | None = None
 
     @property
     def has_default(self) -> bool:
@@ -104,6 +109,8 @@ def _problem(name: str, value: Any) -> str:
         return "write a whole number; low runs first"
     if name in ("deadline", "budget", "delay") and (type(value) not in (int, float) or not value >= 0):
         return f"write a number of {'US dollars' if name == 'budget' else 'seconds'}, 0 or more"
+    if name == "objective" and value not in ("cheapest", "fastest", "best"):
+        return "write cheapest, fastest or best"
     if name == "climb_on_refusal" and type(value) is not bool:
         return "write True or False"
     return ""

@@ -28,6 +28,11 @@ _COSTS = (
     "WITH spent (run, cost, unpriced) AS (VALUES {rows}) UPDATE runs SET cost = runs.cost + spent.cost, "
     f"unpriced = runs.unpriced + spent.unpriced, updated = {NOW} FROM spent WHERE runs.id = spent.run"
 )
+_SPENDING = (
+    "WITH spent (run, cost) AS (VALUES {rows}) INSERT INTO spending (day, graph, cost) "
+    "SELECT date('now'), runs.graph, sum(spent.cost) FROM spent JOIN runs ON runs.id = spent.run WHERE TRUE "
+    "GROUP BY runs.graph ON CONFLICT (day, graph) DO UPDATE SET cost = cost + excluded.cost"
+)
 _FINISHES = (
     "WITH ended (run, status, value, error) AS (VALUES {rows}) UPDATE runs SET status = ended.status, "
     f"value = ended.value, error = ended.error, owner = '', lease_until = 0, updated = {NOW} "
@@ -93,6 +98,7 @@ def _together(connection: sqlite3.Connection, batches: Sequence[Batch]) -> list[
         raise _Split
     _write(connection, _ATTEMPTS, 1 + len(ATTEMPT_COLUMNS), attempts)
     _write(connection, _COSTS, 3, [part for run, sums in spent.items() for part in (run, *sums)])
+    _write(connection, _SPENDING, 2, [part for run, (cost, _) in spent.items() if cost > 0 for part in (run, cost)])
     _write(connection, _FINISHES, 4, ended)
     return refusals
 

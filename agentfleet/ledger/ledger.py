@@ -66,6 +66,10 @@ class Ledger(Protocol):
         """Newest first."""
         ...
 
+    def spent(self, day: str, graph: str | None = None) -> float:
+        """US dollars that all processes recorded on a day (``2026-01-31``, UTC), of one graph or of all."""
+        ...
+
     def set_status(self, run_id: str, status: str) -> None:
         """Cancel or pause a run from outside: bumps the epoch, so that its owner can commit nothing more."""
         ...

@@ -57,6 +57,13 @@ def record(connection: sqlite3.Connection, prefix: str) -> Record:
     return Record(the_run(connection, run_id), nodes, attempts)
 
 
+def spent(connection: sqlite3.Connection, day: str, graph: str | None) -> float:
+    """US dollars that were recorded on a day (``2026-01-31``, UTC), of one graph or of all."""
+    where = "day = ?" if graph is None else "day = ? AND graph = ?"
+    given = (day,) if graph is None else (day, graph)
+    return float(connection.execute(f"SELECT total(cost) FROM spending WHERE {where}", given).fetchone()[0])
+
+
 def run_rows(connection: sqlite3.Connection, status: str | None, graph: str | None, limit: int) -> list[RunRow]:
     """Runs, newest first; `status` and `graph` narrow."""
     asked: dict[str, Any] = {"status": status, "graph": graph}

@@ -88,6 +88,10 @@ class SQLiteLedger:
         """Newest first."""
         return self._read(lambda connection: rows.run_rows(connection, status, graph, limit))
 
+    def spent(self, day: str, graph: str | None = None) -> float:
+        """US dollars that were recorded on a day (``2026-01-31``, UTC), of one graph or of all."""
+        return self._read(lambda connection: rows.spent(connection, day, graph))
+
     def close(self) -> None:
         """Write what is queued and let the file go. Idempotent; later commits are refused."""
         self._end()

@@ -20,6 +20,7 @@ from agentfleet.routing.heads import has_learnt_head, open_head, option_text
 from agentfleet.routing.ladder import Rung
 from agentfleet.routing.lane import Lane
 from agentfleet.routing.open import open_backend
+from agentfleet.routing.watch import Watch
 
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
@@ -49,6 +50,7 @@ class Dispatcher:
     def __init__(self, fleet: Fleet, heads: Path | None = None, backends: dict[str, Backend] | None = None) -> None:
         self.fleet = fleet
         self.heads = heads
+        self.watch = Watch()
         self._backends: dict[str, Backend] = dict(backends or {})
         self._lanes: dict[str, Lane] = {}
         self._ladders: dict[tuple[Any, ...], Ladder] = {}

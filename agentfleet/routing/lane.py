@@ -38,11 +38,11 @@ class Lane:
         door = Door(
             model.name,
             model.concurrency,
-            getattr(model, "requests_per_minute", None),
-            getattr(model, "tokens_per_minute", None),
+            model.requests_per_minute,
+            model.tokens_per_minute,
         )
         breaker = None if model.backend in LOCAL else Breaker(model.name)
-        return cls(model.name, door, breaker, getattr(model, "retries", RETRIES))
+        return cls(model.name, door, breaker, model.retries)
 
     def refusal(self) -> str:
         """Why this model is not asked now; "" when it is. For whoever chooses among models."""

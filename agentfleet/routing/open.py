@@ -66,7 +66,7 @@ def _open_hosted(model: Model) -> Backend:
         wire = model.params.get("wire", "systemone")
         return Decisions(model.model, model.name, key, model.base_url or "", wire, model.timeout)
     strategy = model.strategy or probed_strategy(model)
-    most = getattr(model, "max_answer_bytes", None) or MOST_BYTES
+    most = model.max_answer_bytes or MOST_BYTES
     if model.backend == "openai":
         from agentfleet.backends.openai import OpenAI
 

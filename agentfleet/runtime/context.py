@@ -15,6 +15,8 @@ from agentfleet.ledger.ledger import Ledger
 from agentfleet.ledger.records import AttemptRow, Batch, Finish, NodeRow
 from agentfleet.routing.dispatch import Dispatcher
 from agentfleet.routing.outcome import Attempt
+from agentfleet.routing.purse import Pot
+from agentfleet.runtime.accounts import Accounts
 from agentfleet.runtime.events import Event, Listener
 from agentfleet.runtime.redact import redacted
 from agentfleet.runtime.run import StepRecord
@@ -87,7 +89,10 @@ def earlier(one: float | None, other: float | None) -> float | None:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run in this process. `finished` and `prior` come from the ledger when a run is resumed."""
+    """One run in this process. `finished` and `prior` come from the ledger when a run is resumed.
+
+    `pot`: the run's own budget. `accounts`: those of graphs and days.
+    """
 
     id: str
     graph: str
@@ -96,12 +101,13 @@ class RunContext:
     dispatcher: Dispatcher
     pools: Pools
     slots: asyncio.Semaphore
+    accounts: Accounts
     finished: dict[Key, NodeRow] = field(default_factory=dict)
     prior: dict[Key, list[Attempt]] = field(default_factory=dict)
     records: dict[str, StepRecord] = field(default_factory=dict)
     listener: Listener | None = None
     secrets: tuple[str, ...] = ()
-    budget: float | None = None
+    pot: Pot = field(default_factory=lambda: Pot("this run's budget"))
     deadline: float | None = None
     priority: int = 0
     spent: float = 0.0
@@ -160,9 +166,6 @@ class RunContext:
             self.unpriced += 1
         else:
             self.spent += attempt.cost
-
-    def money_left(self) -> float | None:
-        return None if self.budget is None else self.budget - self.spent
 
     def ends(self) -> float | None:
         """When the run, or a step around what runs here, ends; on `time.monotonic`."""

@@ -22,6 +22,8 @@ from agentfleet.ledger.records import RunRow
 from agentfleet.routing.dispatch import Dispatcher
 from agentfleet.routing.fit import check_fit
 from agentfleet.routing.outcome import Attempt
+from agentfleet.routing.purse import Pot
+from agentfleet.runtime.accounts import Accounts
 from agentfleet.runtime.answers import checked_answer
 from agentfleet.runtime.context import Pools, RunContext
 from agentfleet.runtime.events import Event, Listener, RunFinished, RunStarted
@@ -96,6 +98,7 @@ class Session:
         self._slots: asyncio.Semaphore | None = None
         self._active: dict[str, RunContext] = {}
         self._others: dict[str, Dispatcher] = {}
+        self._accounts = Accounts(self.ledger)
         self._heart: asyncio.Task[None] | None = None
 
     # -- beginning a run -------------------------------------------------------------------------------------------
@@ -264,7 +267,8 @@ class Session:
     ) -> RunContext:
         if self._slots is None:
             self._slots = asyncio.Semaphore(AT_ONCE)
-        deadline = step.options.deadline
+        deadline, limit = step.options.deadline, step.options.budget
+        limit = dispatcher.fleet.budget.run if limit is None else limit
         context = RunContext(
             id=row.id,
             graph=row.graph,
@@ -275,7 +279,8 @@ class Session:
             slots=self._slots,
             listener=listener,
             secrets=secrets_as_json(known_secrets()),
-            budget=step.options.budget,
+            accounts=self._accounts,
+            pot=Pot("this run's budget", limit, paid=row.cost),
             deadline=None if deadline is None else time.monotonic() + deadline,
             priority=step.options.priority or 0,
             repeated=row.repeated,

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
-from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
+from agentfleet.errors import BackendError, CallTimeout, MissingExtra, PlanError, StepFailed
 from agentfleet.fleet.model import Model
 from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.graph.trace import Ask
 from agentfleet.ids import canonical_json
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
+from agentfleet.routing.arrange import Arrangement, arrange
+from agentfleet.routing.describe import ANSWER_TOKENS, Description
 from agentfleet.routing.dispatch import Ladder
-from agentfleet.routing.eligible import (
-    budget_refusal,
-    context_refusal,
-    deadline_refusal,
-    first_reason,
-    label_refusal,
-    worst_case,
-)
+from agentfleet.routing.eligible import deadline_refusal
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
+from agentfleet.routing.match import barred, unfit
 from agentfleet.routing.outcome import Attempt, Outcome
+from agentfleet.routing.purse import Purse
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade, Writing
 from agentfleet.runtime.mailbox import awaited
@@ -36,9 +34,6 @@ from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
 from agentfleet.verbatim import narrow, ungrounded
-
-ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
-"""Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
 
 
 async def run_skill(visit: Visit) -> Done:
@@ -107,7 +102,7 @@ def _checked(visit: Visit, value: Any) -> str:
     return ""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Climb:
     """Drives one ladder: does its calls, checks and records."""
 
@@ -115,11 +110,38 @@ class _Climb:
     output: Output
     texts: list[str]
     prompt: Prompt
-    held: float = 0.0
+    purse: Purse = field(default_factory=Purse)
+    arranged: Arrangement | None = None
+    standing: str = ""
+
+    @cached_property
+    def wanted(self) -> Description:
+        visit, left = self.visit, self.visit.context.seconds_left()
+        step, graph = visit.step, visit.context.graph
+        return Description(step.name, step.kind, graph, self.prompt, self.output, visit.label, left)
 
     async def run(self, unanswerable: str) -> Done:
+        try:
+            return await self._run(unanswerable)
+        finally:
+            self._put_back()
+            self._stand_at("")
+
+    async def _run(self, unanswerable: str) -> Done:
         visit = self.visit
-        ladder = visit.context.dispatcher.ladder(visit.step)
+        dispatcher, step = visit.context.dispatcher, visit.step
+        prior = tuple(visit.context.prior.get((visit.path, visit.fingerprint), ()))
+        self.purse = await visit.context.accounts.purse(
+            dispatcher.fleet.budget,
+            visit.context.graph,
+            visit.context.pot,
+            step.options.budget,
+            sum(attempt.cost or 0.0 for attempt in prior),
+        )
+        self.arranged = arrange(dispatcher, step, self.wanted, time.monotonic(), self.purse.share_left)
+        ladder = self.arranged.ladder
+        if ladder.rungs:
+            self._stand_at(ladder.rungs[0].model)
         backends = {} if unanswerable else await self._open(ladder)
         task = Task(
             prompt=self.prompt,
@@ -129,9 +151,9 @@ class _Climb:
             climb_on_refusal=bool(visit.step.options.climb_on_refusal),
             empty=() if unanswerable else ladder.empty,
             person=ladder.person,
-            prior=tuple(visit.context.prior.get((visit.path, visit.fingerprint), ())),
+            prior=prior,
         )
-        end = await self._drive(task, ladder, backends)
+        end = await self._climb(climb(task), ladder, backends)
         if isinstance(end, Answer):
             attempt = end.attempt
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
@@ -164,7 +186,12 @@ class _Climb:
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
             return backend
-        refusal = label_refusal(model, self.visit.label) or deadline_refusal(self.visit.context.ends())
+        self._stand_at(model.name)
+        refusal = (
+            deadline_refusal(self.visit.context.ends())
+            or barred(model, self.wanted)
+            or (self.arranged.avoided(model) if self.arranged else "")
+        )
         if refusal:
             return refusal
         request = self._request(model, wanted.prompt)
@@ -172,20 +199,26 @@ class _Climb:
             tokens = await self.visit.context.dispatcher.tokens(backend, request)
         except BackendError:  # it cannot even count: the call says why, and is recorded as one
             tokens = None
-        reason = first_reason(
-            (
-                context_refusal(model, tokens, request.max_tokens, backend.context),
-                budget_refusal(model, tokens, request.max_tokens, self.visit.context.money_left()),
-            )
-        )
-        if not reason and self.visit.context.budget is not None:
-            self._hold(worst_case(model, tokens, request.max_tokens) or 0.0)
+        tokens = None if tokens is None else self.wanted.size(model, tokens)
+        await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
+        reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
+        if not reason:
+            self.purse.hold(model, tokens, request.max_tokens)
         return reason
 
-    def _hold(self, most: float) -> None:
-        """Set aside what the next call may cost at most, so that calls at the same time do not spend it too."""
-        self.visit.context.spent += most - self.held
-        self.held = most
+    def _put_back(self) -> None:
+        if self.purse.held:
+            self.purse.release()
+            self.visit.context.accounts.changed()
+
+    def _stand_at(self, model: str) -> None:
+        """Let the others see at which model this climb stands; "" when at none any more."""
+        watch = self.visit.context.dispatcher.watch
+        if model:
+            watch.enter(model)
+        if self.standing:
+            watch.leave(self.standing)
+        self.standing = model
 
     def _request(self, model: Model, prompt: Prompt, number: int = 0) -> Request:
         context = self.visit.context
@@ -213,14 +246,6 @@ class _Climb:
                 loop.call_soon_threadsafe(emit, Writing(path, model, text))
 
         return told
-
-    async def _drive(
-        self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
-    ) -> Answer | Stuck:
-        try:
-            return await self._climb(climb(task), ladder, backends)
-        finally:
-            self._hold(0.0)
 
     async def _climb(
         self, steps: Climb, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
@@ -250,12 +275,21 @@ class _Climb:
         assert not isinstance(backend, str)
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
+        request, dispatcher = self._request(model, call.prompt, call.number), self.visit.context.dispatcher
         try:
-            return await self.visit.context.dispatcher.complete(
-                backend, model, self._request(model, call.prompt, call.number)
-            )
+            completion = await dispatcher.complete(backend, model, request)
+        except CallTimeout as error:
+            self._seen(model, request.timeout or model.timeout)
+            return error
         except BackendError as error:
             return error
+        self._seen(model, completion.seconds)
+        dispatcher.watch.answered(self.visit.step.name, completion.usage.output_tokens)
+        return completion
+
+    def _seen(self, model: Model, seconds: float) -> None:
+        watch = self.visit.context.dispatcher.watch
+        watch.saw(model.name, self.output.kind, self.wanted.tokens, seconds, time.monotonic())
 
     async def _announce(self, call: Call, model: Model) -> None:
         """A *started* row, so that a call in flight at a kill is counted; on disk first where the call costs money."""
@@ -271,7 +305,8 @@ class _Climb:
         The accepted one is left to the node's own transaction: answer and completion are one commit.
         """
         context = self.visit.context
-        self._hold(0.0)
+        self.purse.settle(None if attempt.outcome is Outcome.TIMEOUT else attempt.cost)
+        context.accounts.changed()
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
         if attempt.outcome is Outcome.VALID:

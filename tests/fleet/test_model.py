@@ -96,3 +96,32 @@ def test_a_model_with_one_owner_thread_admits_one_call_unless_told() -> None:
     assert default_fleet().models[0].concurrency == 1
     assert hosted("a").concurrency == 8
     assert Model(name="l", backend="llama_cpp", model="x.gguf", concurrency=2).concurrency == 2
+
+
+def test_limits_and_quality_have_defaults_that_limit_nothing() -> None:
+    model = hosted("a")
+    assert (model.requests_per_minute, model.tokens_per_minute, model.retries) == (None, None, 2)
+    assert (model.modalities, model.quality) == (("text",), {})
+    stated = hosted("b", requests_per_minute=50, tokens_per_minute=30_000, quality={"extract": 0.9}, retries=0)
+    assert (stated.requests_per_minute, stated.tokens_per_minute, stated.quality) == (50, 30_000, {"extract": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("requests_per_minute", 0, "greater than 0"),
+        ("tokens_per_minute", -1, "greater than 0"),
+        ("max_answer_bytes", 0, "greater than 0"),
+        ("retries", -1, "greater than or equal to 0"),
+        ("modalities", ("text", "imgae"), "did you mean 'image'"),
+        ("modalities", ("image",), 'at least "text"'),
+        ("quality", {"extrakt": 0.5}, "did you mean 'extract'"),
+        ("quality", {"extract": 1.5}, "less than or equal to 1"),
+        ("quality", {"extract": float("nan")}, "less than or equal to 1"),
+        ("price", {"input": float("nan"), "output": 1.0}, "0 or more"),
+        ("price", {"input": 1.0, "output": float("inf")}, "0 or more"),
+    ],
+)
+def test_a_field_that_cannot_be_meant_is_refused(field: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        hosted("a", **{field: value})

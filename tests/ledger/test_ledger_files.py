@@ -59,7 +59,7 @@ def test_pragmas_and_strict_tables(ledger):
         tables = connection.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main'").fetchall()
         return [*asked, {name: strict for name, strict in tables if not name.startswith("sqlite_")}]
 
-    assert ledger._write(look) == ["wal", 2, {"runs": 1, "nodes": 1, "attempts": 1}]
+    assert ledger._write(look) == ["wal", 2, {"runs": 1, "nodes": 1, "attempts": 1, "spending": 1}]
 
 
 def test_the_key_stands_in_the_schema(ledger, a_run, node):

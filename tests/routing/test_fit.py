@@ -156,13 +156,16 @@ def test_the_fleet_files_context_comes_before_the_backends() -> None:
 
 
 def test_the_worst_case_has_to_fit_the_budget() -> None:
-    worst = (1_000 * 1 + 100 * 2) / 1_000_000
+    worst = (1_500 * 1 + 100 * 2) / 1_000_000  # the prompt is only estimated, so half as much again
     assert budget_refusal(CLOUD, 1_000, 100, None) == budget_refusal(CLOUD, 1_000, 100, worst * 1.001) == ""
-    assert budget_refusal(CLOUD, 1_000, 100, worst * 0.999).startswith("budget: this call may cost $0.0012")
+    assert budget_refusal(CLOUD, 1_000, 100, worst * 0.999).startswith("budget: this call may cost $0.0017")
     assert "the price of m is unknown" in budget_refusal(
         Model(name="m", backend="openai", model="nobody-knows"), 1, 1, 1.0
     )
     assert budget_refusal(HERE, 1_000, 100, 0.0) == "", "what is free fits any budget"
+    assert budget_refusal(HERE, 1_000, 100, -1.0) == "", "also one that is overdrawn"
+    assert budget_refusal(CLOUD, 1_000, 100, 0.0, "the day").endswith("$0.0000 is left of the day")
+    assert budget_refusal(Model(name="m", backend="openai", model="nobody-knows"), 1, 1, 1.0, "", True) == ""
 
 
 def test_the_first_reason_counts() -> None:

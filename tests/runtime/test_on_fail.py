@@ -201,10 +201,10 @@ def paid_session(opened: Opened, model: Model) -> tuple[Session, Paid]:
 
 
 @pytest.mark.parametrize(
-    ("budget", "calls"), [(WORST - 0.0001, 0), (WORST, 1), (2 * WORST - 0.0001, 1), (2 * WORST, 2)]
+    ("budget", "calls"), [(WORST - 0.0001, 0), (WORST, 1), (PAID + WORST - 0.0001, 1), (PAID + WORST, 2)]
 )
 def test_a_call_that_might_exceed_the_budget_is_not_made(opened: Opened, budget: float, calls: int) -> None:
-    """Two calls at once: what one of them may cost is set aside while it is made."""
+    """Two calls at once: what one of them may cost is set aside while it is made, and the other waits for the rest."""
     session, backend = paid_session(opened, PRICED)
     run = session.run(both.using(budget=budget), {"text": "x"})
     assert backend.calls == calls and run.cost == pytest.approx(calls * PAID)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
-NAMES = ("0001_runs.sql",)
+NAMES = ("0001_runs.sql", "0002_spending.sql")
 """In order; the n-th brings version n."""
 
 LATEST = len(NAMES)

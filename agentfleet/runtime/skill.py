@@ -26,7 +26,7 @@ from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
-from agentfleet.verbatim import narrow, ungrounded
+from agentfleet.verbatim import narrow, ungrounded, unsaid
 
 ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
 """Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
@@ -79,6 +79,8 @@ async def problem_of(visit: Visit, value: Any, output: Output | None = None, tex
     """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
     if output is not None:
         problem = ungrounded(output, value, texts)
+        if not problem and visit.step.grounded:
+            problem = unsaid(output, value, texts)
         if problem:
             return problem
     if not visit.step.checks:

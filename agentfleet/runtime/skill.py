@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
-from agentfleet.verbatim import narrow, ungrounded, unsaid
+from agentfleet.verbatim import evidence, narrow, ungrounded, unsaid
 
 ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
 """Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
@@ -126,7 +126,7 @@ class _Climb:
         )
         end = await self._drive(task, ladder, backends)
         if isinstance(end, Answer):
-            attempt = end.attempt
+            attempt = self._with_evidence(end)
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
             accepted = attempt_row(visit, attempt)
             return Done(
@@ -134,13 +134,22 @@ class _Climb:
                 attempt.tier,
                 attempt.model,
                 attempt.outcome.value,
-                end.attempts,
+                (*end.attempts[:-1], attempt),
                 durable=paid,
                 accepted=accepted,
             )
         if unanswerable:
             end = await self._abstained(end, unanswerable)
         return self._give_up(end)
+
+    def _with_evidence(self, end: Answer) -> Attempt:
+        """The accepted attempt, which also says where in the input the Verbatim fields of its value stand."""
+        found = evidence(self.output, end.value, self.texts)
+        if not found:
+            return end.attempt
+        first = {path: places[0] for path, places in found.items() if places}
+        quoted = {path: self.texts[place.part][place.start : place.end] for path, place in first.items()}
+        return replace(end.attempt, extra={**end.attempt.extra, "evidence": found, "quoted": quoted})
 
     async def _open(self, ladder: Ladder) -> dict[tuple[str, str], Backend | str]:
         """The backends of all rungs; a rung whose library is missing is skipped with that reason."""

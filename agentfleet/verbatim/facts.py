@@ -19,6 +19,9 @@ from agentfleet.verbatim.words import MONTHS, counts_in
 NAMED = 5
 """Strange facts that a message names at most."""
 
+LEAST_OF_CODE, MOST_OF_CODE = 3, 15
+"""Digits of a code that may be taken for a number."""
+
 _WORDED = re.compile(
     r"(?<![\w.,])(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.|º)?\s(?:of\s|de\s|di\s|d['’])?(?P<month>[^\W\d_]{3,12})\b\.?"
     r"(?:,?\s(?:de\s|del\s)?(?P<year>\d{4})\b(?![.,]\d))?"
@@ -60,7 +63,7 @@ def facts_in(text: str) -> Iterator[Fact]:
     text = _blanked(text, [match.span() for match in worded])
     marks = sorted(marks_in(text), key=lambda mark: mark.start)
     for mark in marks:
-        yield _fact(mark, text[mark.start : mark.end])
+        yield _fact(mark, text)
     text = _blanked(text, [(mark.start, mark.end) for mark in marks])
     for match in _REST.finditer(text):  # ranges, fractions: what is neither a number of its own nor a code
         yield Fact(match.group(), read_number(match.group()))
@@ -76,13 +79,13 @@ def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _fact(mark: Mark, text: str) -> Fact:
-    plain = text.rstrip(".,;:!?)")
+    plain = text[mark.start : mark.end].rstrip(".,;:!?)")
     if mark.kind == "number":
         return Fact(plain, mark.value)
     if mark.kind == "date":
         return Fact(plain, days=tuple(_days(plain)))
-    if mark.kind == "time":
-        return Fact(plain, minutes=_minutes(plain))
+    if mark.kind == "time" and (match := _TIME.match(text, mark.start)):
+        return Fact(match.group().rstrip(), minutes=_minutes(match))
     counted = _COUNTED.fullmatch(plain)
     return Fact(plain, float(counted[1])) if counted else Fact(_LEAD.sub("", plain))
 
@@ -105,11 +108,8 @@ def _days(text: str) -> Iterator[Day]:
         yield from (day, Day(day.month, day.day, day.year))
 
 
-def _minutes(text: str) -> frozenset[int]:
+def _minutes(match: re.Match[str]) -> frozenset[int]:
     """What a time may mean, in minutes since midnight: 2:00 may be 14:00, 2 pm is."""
-    match = _TIME.match(text)
-    if match is None:
-        return frozenset()
     hour, minute, half = int(match["hour"]), int(match["minute"] or 0), (match["half"] or "").lower()
     if half[:1] in ("a", "p"):
         return frozenset({(hour % 12 + (12 if half[0] == "p" else 0)) * 60 + minute})
@@ -132,13 +132,8 @@ class Stated:
 
     @cached_property
     def numbers(self) -> set[float]:
-        """Every number, those of dates, times and codes too (order 204817, in 2025, at 14), and counts in words."""
-        found = {fact.number for fact in self.facts if fact.number is not None}
-        for fact in self.facts:
-            if fact.number is None and not fact.text.startswith(("+", "(")):  # 49 is no number of +49 30 1234567
-                found |= {float(digits) for digits in re.findall(r"\d+", fact.text) if len(digits) <= 15}
-            found |= {float(part) for day in fact.days for part in day if part is not None}
-            found |= {float(minute // 60) for minute in fact.minutes}
+        """Every number, long ones of codes too (order 204817), those of dates and times, and counts in words."""
+        found = {number for fact in self.facts for number in _numbers(fact)}
         return found.union(*(counts_in(source) for source in self.sources))
 
     def holds(self, fact: Fact) -> bool:
@@ -161,6 +156,18 @@ class Stated:
         return any(
             day.year in (None, other.year) or (other.year is None and day.year in self.numbers) for other in known
         )
+
+
+def _numbers(fact: Fact) -> Iterator[float]:
+    """The numbers that a summary may take from a fact. (49 is none of +49 30 1234567.)"""
+    if fact.number is not None:
+        yield fact.number
+        return
+    dated = bool(fact.days or fact.minutes)
+    for digits in re.findall(r"\d+", "" if fact.text.startswith(("+", "(")) else fact.text):
+        if dated or LEAST_OF_CODE <= len(digits) <= MOST_OF_CODE:
+            yield float(digits)
+    yield from (float(day.year) for day in fact.days if day.year is not None)
 
 
 def _spelled(text: str) -> re.Pattern[str]:

@@ -6,6 +6,7 @@ Careful on purpose: a number that is left out makes a step abstain, a piece of a
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 Kind: TypeAlias = Literal["code", "date", "time", "phone", "number"]
@@ -74,14 +75,14 @@ def marks_in(text: str) -> list[Mark]:
     """The codes, dates, times, phones and numbers of a text; none overlaps another."""
     found: list[Mark] = []
 
-    def cover(match: re.Match[str], kind: Kind) -> str:
+    def cover(kind: Kind, match: re.Match[str]) -> str:
         found.append(Mark(kind, match.start(), match.end()))
         return "\n" * len(match.group())  # so that places stay what they are
 
     for kind, pattern in _NOISE:
-        text = pattern.sub(lambda match, kind=kind: cover(match, kind), text)
+        text = pattern.sub(partial(cover, kind), text)
     text = _CURRENCY.sub(lambda match: "\n" * len(match.group()), text)
-    text = _MIXED.sub(lambda match: cover(match, "code"), text)
+    text = _MIXED.sub(partial(cover, "code"), text)
     for match in _NUMBER.finditer(text):
         number = read_number(match.group())
         if number is not None:

@@ -185,7 +185,7 @@ def attempts_text(run: Run[Any]) -> list[str]:
         sure = f", confidence {attempt.confidence:.2f}" if attempt.confidence is not None else ""
         mark = "" if attempt.calibrated or attempt.confidence is None else " (uncalibrated)"
         lines.append(
-            f"\n[bold]{safe(path)}[/] attempt {attempt.number}: {attempt.tier} {safe(attempt.model)} "
+            f"\n[bold]{safe(path)}[/] attempt {attempt.number}{_part(attempt)}: {attempt.tier} {safe(attempt.model)} "
             f"[bold]{attempt.outcome.value}[/]{sure}{mark}, {attempt.usage.input_tokens}+{attempt.usage.output_tokens} "
             f"tokens, {attempt.seconds:.2f} s"
         )
@@ -202,6 +202,11 @@ def attempts_text(run: Run[Any]) -> list[str]:
             )
             lines.append(f"  [dim]options:[/] {shares}")
     return lines
+
+
+def _part(attempt: Attempt) -> str:
+    """Which part of a long input it was about."""
+    return f" (part {attempt.extra['part']} of {attempt.extra['parts']})" if attempt.of_part else ""
 
 
 def _evidence_lines(attempt: Attempt) -> Iterator[str]:

@@ -211,6 +211,10 @@ def _skill(  # its return is Any: the decorators' own signatures say what P and 
     made: Step[..., Any] = Step(kind, fn, signature, min_confidence=min_confidence, **common)
     try:
         made.output  # noqa: B018 -- built now, so that a type no model can be held to is refused when decorated
+        if split and kind == "extract":
+            from agentfleet.split import part_output
+
+            part_output(signature.returns, made.name)
         _recordable(signature, fn)
     except SchemaError as error:
         raise SchemaError(f"{error}{place(fn)}") from None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
 from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
@@ -18,15 +18,19 @@ from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
 from agentfleet.routing.dispatch import Ladder
 from agentfleet.routing.eligible import budget_refusal, context_refusal, first_reason, label_refusal, worst_case
-from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
+from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Piece, Split, Stuck, Task, climb
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
+from agentfleet.runtime.parts import Splitter
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
 from agentfleet.verbatim import evidence, narrow, ungrounded, unsaid
+
+if TYPE_CHECKING:
+    from agentfleet.graph.step import Step
 
 ANSWER_TOKENS = {"closed": 16, "text": 200, "json": 512}
 """Bound of an answer by kind, unless the model's entry in the fleet file says otherwise."""
@@ -51,9 +55,8 @@ async def run_skill(visit: Visit) -> Done:
     narrowed = narrow(output, texts)
     if narrowed.settled and not narrowed.problem:
         return Done(narrowed.value)
-    return await _Climb(visit, narrowed.output, texts, visit.step.build_prompt(visit.inputs, parts)).run(
-        narrowed.problem
-    )
+    prompt, splitter = visit.step.build_prompt(visit.inputs, parts), Splitter.of(visit.step, parts, texts)
+    return await _Climb(visit, narrowed.output, texts, prompt, splitter).run(narrowed.problem)
 
 
 async def _body(visit: Visit) -> Done | tuple[Any, ...]:
@@ -78,14 +81,18 @@ def _output(visit: Visit) -> Output:
 async def problem_of(visit: Visit, value: Any, output: Output | None = None, texts: Sequence[str] = ()) -> str:
     """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
     if output is not None:
-        problem = ungrounded(output, value, texts)
-        if not problem and visit.step.grounded:
-            problem = unsaid(output, value, texts)
+        problem = made_up(visit.step, value, output, texts)
         if problem:
             return problem
     if not visit.step.checks:
         return ""
     return await visit.context.pools.run(visit.depth, partial(_checked, visit, value))
+
+
+def made_up(step: Step[..., Any], value: Any, output: Output, texts: Sequence[str]) -> str:
+    """What stands in no text though it should, "" for nothing: a Verbatim field, a number of a summary."""
+    problem = ungrounded(output, value, texts)
+    return unsaid(output, value, texts) if not problem and step.grounded else problem
 
 
 def _checked(visit: Visit, value: Any) -> str:
@@ -108,6 +115,7 @@ class _Climb:
     output: Output
     texts: list[str]
     prompt: Prompt
+    splitter: Splitter | None = None
     held: float = 0.0
 
     async def run(self, unanswerable: str) -> Done:
@@ -161,7 +169,7 @@ class _Climb:
                 opened[key] = str(error)
         return opened
 
-    async def _may(self, wanted: May, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]) -> str:
+    async def _may(self, wanted: May, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]) -> str | Split:
         key = (wanted.rung.tier, wanted.rung.model)
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
@@ -169,33 +177,45 @@ class _Climb:
         refusal = label_refusal(model, self.visit.label)
         if refusal:
             return refusal
-        request = self._request(model, wanted.prompt)
-        try:
-            tokens = await self.visit.context.dispatcher.tokens(backend, request)
-        except BackendError:  # it cannot even count: the call says why, and is recorded as one
-            tokens = None
-        reason = first_reason(
-            (
-                context_refusal(model, tokens, request.max_tokens, backend.context),
-                budget_refusal(model, tokens, request.max_tokens, self.visit.context.money_left()),
-            )
-        )
+        request = self._request(model, wanted.prompt, wanted.piece)
+        tokens = await self._tokens(backend, request)
+        reason = context_refusal(model, tokens, request.max_tokens, backend.context)
+        if reason and self.splitter is not None and wanted.piece is None:
+            found = await self._split(self.splitter, wanted, model, backend)
+            return found if isinstance(found, Split) else f"{reason}; {found}"
+        left = self.visit.context.money_left()
+        reason = first_reason((reason, budget_refusal(model, tokens, request.max_tokens, left)))
         if not reason and self.visit.context.budget is not None:
             self._hold(worst_case(model, tokens, request.max_tokens) or 0.0)
         return reason
+
+    async def _tokens(self, backend: Backend, request: Request) -> int | None:
+        try:
+            return await self.visit.context.dispatcher.tokens(backend, request)
+        except BackendError:  # it cannot even count: the call says why, and is recorded as one
+            return None
+
+    async def _split(self, splitter: Splitter, wanted: May, model: Model, backend: Backend) -> Split | str:
+        async def count(prompt: Prompt, output: Output) -> int | None:
+            return await self._tokens(backend, replace(self._request(model, prompt), output=output))
+
+        limit = model.context or backend.context
+        answer = model.max_tokens or ANSWER_TOKENS[splitter.output.kind]
+        return await splitter.split(wanted.prompt, (limit or 0) - answer, count)
 
     def _hold(self, most: float) -> None:
         """Set aside what the next call may cost at most, so that calls at the same time do not spend it too."""
         self.visit.context.spent += most - self.held
         self.held = most
 
-    def _request(self, model: Model, prompt: Prompt) -> Request:
+    def _request(self, model: Model, prompt: Prompt, piece: Piece | None = None) -> Request:
         left = self.visit.context.seconds_left()
+        output = (piece or self).output
         return Request(
             prompt=prompt,
-            output=self.output,
+            output=output,
             skill=self.visit.step.name,
-            max_tokens=model.max_tokens or ANSWER_TOKENS[self.output.kind],
+            max_tokens=model.max_tokens or ANSWER_TOKENS[output.kind],
             temperature=model.temperature or 0.0,
             timeout=model.timeout if left is None else min(model.timeout, left),
             idempotency_key=f"{self.visit.context.id}/{self.visit.path}/{self.visit.fingerprint}",
@@ -226,9 +246,15 @@ class _Climb:
             elif isinstance(wanted, Call):
                 send = await self._call(wanted, ladder, backends)
             elif isinstance(wanted, Judge):
-                send = await problem_of(self.visit, wanted.value, self.output, self.texts)
+                send = await self._problem(wanted)
             else:
                 await self._recorded(wanted)
+
+    async def _problem(self, judge: Judge) -> str:
+        """What is wrong with a value; of a part only whether it stands there, since checks are about the whole."""
+        if judge.piece is not None:
+            return made_up(self.visit.step, judge.value, judge.piece.output, judge.piece.texts)
+        return await problem_of(self.visit, judge.value, self.output, self.texts)
 
     async def _call(
         self, call: Call, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
@@ -239,7 +265,9 @@ class _Climb:
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
         try:
-            return await self.visit.context.dispatcher.complete(backend, model, self._request(model, call.prompt))
+            return await self.visit.context.dispatcher.complete(
+                backend, model, self._request(model, call.prompt, call.piece)
+            )
         except BackendError as error:
             return error
 
@@ -260,7 +288,7 @@ class _Climb:
         self._hold(0.0)
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
-        if attempt.outcome is Outcome.VALID:
+        if attempt.outcome is Outcome.VALID and not attempt.of_part:
             return
         future = context.commit(attempts=(attempt_row(self.visit, attempt),))
         if attempt.cost is None or attempt.cost > 0:

@@ -78,8 +78,8 @@ def test_a_record_says_where_values_stand_and_keeps_it(opened: Opened) -> None:
     shown = json.loads(json.dumps(read.to_json()))["steps"]["order"]
     assert shown["evidence"] == {"order_id": [[1, 19, 28]], "amount": [[1, 55, 60]]}
     assert [line for line in attempts_text(read) if "stands:" in line] == [
-        "  [dim]stands:[/] order_id: part 1, 19 to 28 “AB-123456”",
         "  [dim]stands:[/] amount: part 1, 55 to 60 “49,90”",
+        "  [dim]stands:[/] order_id: part 1, 19 to 28 “AB-123456”",
     ]
     session, backend = opened({})
     again = session.resume(run.id, order)

@@ -322,7 +322,7 @@ class _Climb:
             stuck.reason,
             stuck.why,
             self.prompt.text(),
-            dict(self.output.schema),
+            dict(self.output.schema if self.output.wide is None else self.output.wide),
             f"{step.module}:{step.qualname}",
             {p.name: json.loads(p.codec.dump(self.visit.inputs[p.name])) for p in step.params if step.kind == "plan"},
         )

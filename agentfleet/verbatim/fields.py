@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from agentfleet.decoding import Definitions
+from agentfleet.decoding import COPIED, MAX_STRING, Definitions
 from agentfleet.markers import Abstain, Part, Verbatim, alternatives, items_of, members, parts_of
 from agentfleet.verbatim.source import Source
 
@@ -25,6 +25,8 @@ NUMERIC = (int, float, Decimal)
 
 DEEPEST = 16
 """Levels of a type that are looked through for Verbatim places; below them only the check after a call holds."""
+MOST_COPIED = 50_000
+"""Characters of a source up to which a field is held to it while it is written (0.4 s); above, only the check holds."""
 MANY = 16
 """Candidates from which they become a definition of the schema."""
 
@@ -88,10 +90,15 @@ class Marked:
 
     def pieces(self, source: Source) -> list[Any] | None:
         """Of free text the pieces that it may be, None when there are too many to list."""
-        if self.found_by is not None or self.pattern is not None or any(kind is not str for kind, _ in self.kinds):
+        if not self.free:
             return None
         found = source.pieces(self.longest)
         return None if found is None else self._fitting(found)
+
+    @property
+    def free(self) -> bool:
+        """May it be any text of the source?"""
+        return self.found_by is None and self.pattern is None and all(kind is str for kind, _ in self.kinds)
 
     def candidates(self, source: Source) -> list[Any] | None:
         """The values that it may take, None when they cannot be listed (free text)."""
@@ -182,10 +189,11 @@ def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
     if none is not None:
         return _none(output, none)
     narrowed = _filled(output, found)
-    if all(values is None for _, values in free):
+    copies = [field for field, values in free if values is None and field.free] if source.length <= MOST_COPIED else []
+    if not copies and all(values is None for _, values in free):
         return Narrowed(narrowed)
     wide = narrowed.schema if output.wide is None else output.wide  # hosts bear few options; the check holds for all
-    return Narrowed(replace(_filled(narrowed, free), wide=wide))
+    return Narrowed(replace(_copied(_filled(narrowed, free), copies, source), wide=wide))
 
 
 def _filled(output: Output, found: Sequence[tuple[Marked, list[Any] | None]]) -> Output:
@@ -204,6 +212,26 @@ def _filled(output: Output, found: Sequence[tuple[Marked, list[Any] | None]]) ->
             place.update(_choice(values, options, shared))
     if whole is not None:
         return replace(output, kind="json", schema={"enum": whole})
+    if shared.parts:
+        schema["$defs"] = {**schema.get("$defs", {}), **shared.parts}
+    return replace(output, schema=schema)
+
+
+def _copied(output: Output, copies: Sequence[Marked], source: Source) -> Output:
+    """The output in which these fields may only be a run of words of the source."""
+    schema: dict[str, Any] = copy.deepcopy(dict(output.schema))
+    shared = Definitions()
+    for field in copies:
+        text = {"type": "string", "maxLength": field.longest or MAX_STRING, COPIED: list(source.folded)}
+        part = shared.share("verbatim", text)
+        others = [value for value in field.besides if _is_scalar(value)]
+        if not field.path:
+            others, schema = [None] if NoneType in members(output.type) else [], {"$defs": schema.get("$defs", {})}
+        choice = {"anyOf": [part, {"enum": others}]} if others else part
+        for place in list(_places(schema, field.path)) if field.path else [schema]:
+            defined = {"$defs": place["$defs"]} if "$defs" in place else {}
+            place.clear()
+            place.update({**choice, **defined})
     if shared.parts:
         schema["$defs"] = {**schema.get("$defs", {}), **shared.parts}
     return replace(output, schema=schema)

@@ -73,6 +73,11 @@ class Source:
     def folded(self) -> tuple[str, ...]:
         return tuple(folded(part) for part in self.parts)
 
+    @property
+    def length(self) -> int:
+        """Characters of all parts."""
+        return sum(map(len, self.parts))
+
     def pieces(self, longest: int | None) -> list[str] | None:
         """Every run of whole words of at most `longest` characters, in order; None: too many, or no blanks to tell words.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from agentfleet.backends.llama_cpp.copied import Inexpressible, holds_copies, lark_of, without_copies
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
 from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.errors import BackendError
@@ -50,6 +51,8 @@ class Grammars:
         """A fresh constraint for a JSON Schema. Raises BackendError when it is none, or none that can be held to."""
         check_size(schema)
         text = json.dumps(schema)
+        if holds_copies(schema):  # with a text in it: large, and of use for no other input
+            return Constraint(self._compile(grammar_of_schema(text)), self._weights)
         spec = self._schemas.get(text)
         if spec is None:
             spec = self._schemas[text] = grammar_of_schema(text)
@@ -176,11 +179,26 @@ def grammar_of_schema(schema: str) -> str:
     term = library("outlines.types").JsonSchema
     invalid = library("jsonschema").SchemaError
     try:
-        spec = grammar_of(term(bound_numbers(json.loads(schema))))
+        data = json.loads(schema)
+        if holds_copies(data):
+            return _copying(data)
+        spec = grammar_of(term(bound_numbers(data)))
         unfit = library("llguidance").LLMatcher.validate_grammar(spec)
         return grammar_of(term(schema)) if unfit else spec
     except (invalid, ValueError, RecursionError) as error:
         raise BackendError(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
+
+
+def _copying(schema: Mapping[str, Any]) -> str:
+    """The grammar in which strings are copied; where they cannot be held to that, that of any strings."""
+    llguidance = library("llguidance")
+    try:
+        spec = str(llguidance.grammar_from("lark", lark_of(schema)))
+    except Inexpressible:
+        spec = ""
+    if not spec or llguidance.LLMatcher.validate_grammar(spec):
+        return grammar_of_schema(json.dumps(without_copies(schema)))
+    return spec
 
 
 def compact(spec: str) -> str:

@@ -65,19 +65,19 @@ class Splitter:
         asked = replace(prompt, instruction=f"{prompt.instruction}\n\n{_NOTES[self.shape]}", notes=())
         whole, empty = await count(asked, self.output), await count(_with(asked, place, ""), self.output)
         if whole is None or empty is None:
-            return "context: the tokens of its parts cannot be counted"
+            return "the tokens of its parts cannot be counted"
         if empty >= room:
-            return f"context: all but the longest text takes {empty} tokens, which leaves no room for parts of it"
+            return f"all but the longest text takes {empty} tokens, which leaves no room for parts of it"
         size = int(len(text) * SPARE * (room - empty) / max(whole - empty, 1))
         for _ in range(TRIES):
             spans = cut(text, max(size, 2))
             if len(spans) > MOST_PARTS:
-                return f"context: it would have to be put in {len(spans)} parts, and {MOST_PARTS} is the most"
+                return f"it would have to be put in {len(spans)} parts, and {MOST_PARTS} is the most"
             prompts = [_with(asked, place, text[start:end]) for start, end in spans]
             if all([(await count(one, self.output) or 0) <= room for one in prompts]):
                 return Split(self._pieces(prompts, place), self._joining(prompt, text, spans))
             size = int(size * TIGHTER)
-        return "context: no part of it is small enough"
+        return "no part of it is small enough"
 
     def _block(self, prompt: Prompt) -> tuple[int, str]:
         """Place and text of the block that is cut; once it was summed up, its text is another."""

@@ -30,6 +30,7 @@ _MONTH_FIRST = re.compile(r"(?P<month>[^\W\d_]{3,12})\.?\s(?P<day>\d{1,2})(?:st|
 _YEAR_FIRST = re.compile(r"(?P<year>\d{4})\D(?P<month>\d{1,2})\D(?P<day>\d{1,2})")
 _YEAR_LAST = re.compile(r"\D*(?P<day>\d{1,2})\D{1,2}(?P<month>\d{1,2})\D{0,2}(?P<year>\d{4}|\d{2})?")
 _ORDINAL = re.compile(r"(?P<day>\d+)(?:st|nd|rd|th)")
+_SHORT = re.compile(r"(?P<day>0?[1-9]|[12]\d|3[01])\.(?P<month>0[1-9]|1[0-2])")  # 12.03 may be the twelfth of March
 _TIME = re.compile(
     r"(?P<hour>\d{1,2})(?:[:.hH](?P<minute>\d{2}))?(?::\d{2}(?:\.\d+)?)?\s?(?P<half>[ap]\.?m|uhr)?", re.I
 )
@@ -81,7 +82,8 @@ def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:
 def _fact(mark: Mark, text: str) -> Fact:
     plain = text[mark.start : mark.end].rstrip(".,;:!?)")
     if mark.kind == "number":
-        return Fact(plain, mark.value)
+        short = _SHORT.fullmatch(plain)
+        return Fact(plain, mark.value, (_day(short),) if short else ())
     if mark.kind == "date":
         return Fact(plain, days=tuple(_days(plain)))
     if mark.kind == "time" and (match := _TIME.match(text, mark.start)):
@@ -138,10 +140,12 @@ class Stated:
 
     def holds(self, fact: Fact) -> bool:
         """Does a source state this?"""
-        if fact.number is not None:
-            return any(abs(number - fact.number) < 1e-9 for number in self.numbers)
+        if fact.number is not None and any(abs(number - fact.number) < 1e-9 for number in self.numbers):
+            return True
         if any(self._holds_day(day) for day in fact.days):
             return True
+        if fact.number is not None:
+            return False
         if fact.minutes and any(other.minutes & fact.minutes for other in self.facts):
             return True
         spelled = _spelled(fact.text)

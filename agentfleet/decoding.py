@@ -22,6 +22,7 @@ LONGEST_STRING = 20_000
 MOST_ITEMS = 1_000  # what a type's own bound is lowered to while decoding
 MOST_VALUES = 10_000
 LEVELS = 32
+COPIED = "x-copied"  # of a string: texts of which it must be a run of whole words (for engines that know the word)
 HEAVY = 5_000  # single characters of a pattern: see `weight_of`
 _DROP = frozenset({"title", "default", "examples", "discriminator", "uniqueItems", "propertyNames"})
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"})

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agentfleet.backends.backend import Completion, Request, Usage
+from agentfleet.backends.estimate import estimate_tokens
 from agentfleet.errors import BackendError, UsageError, nearest
 from agentfleet.fleet.hosts import Location
 from agentfleet.fleet.model import Fleet, Model
@@ -28,19 +29,21 @@ Script = Mapping[str, Any]
 class Scripted:
     """The backend behind `scripted`: answers by node path or step name, lists in call order.
 
-    `calls`: every request it answered, as (node path, request).
+    `calls`: every request it answered, as (node path, request). `limit`: its context in tokens, estimated from the
+    length of the prompt; None: no prompt is too long.
     """
 
     script: Script
+    limit: int | None = None
     calls: list[tuple[str, Request]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
 
     @property
     def context(self) -> int | None:
-        return None
+        return self.limit
 
     def count(self, request: Request) -> int | None:
-        return 0
+        return 0 if self.limit is None else estimate_tokens(request.prompt.text())
 
     async def complete(self, request: Request) -> Completion:
         path = str(request.params.get("path", request.skill))
@@ -84,15 +87,22 @@ def _text(answer: Any, request: Request) -> str:
 
 
 @contextmanager
-def scripted(script: Script, *, location: Location = "device", ledger: str | Path = ":memory:") -> Iterator[Scripted]:
+def scripted(
+    script: Script,
+    *,
+    location: Location = "device",
+    ledger: str | Path = ":memory:",
+    context: int | None = None,
+) -> Iterator[Scripted]:
     """Within it every tier but *person* is one scripted model at `location`; runs go to a ledger in memory.
 
     Keys of `script`: node paths or step names. Values: an answer for every call, or a list in call order; a value of
-    the step's type, a dict, a str (raw model text), an exception (that failure). Yields the backend: `.calls`.
+    the step's type, a dict, a str (raw model text), an exception (that failure). `context`: tokens of prompt and answer
+    that the model bears. Yields the backend: `.calls`.
     """
     tiers = ("nano", "small", "large", "frontier")
     models = [Model(name=f"scripted-{tier}", backend="scripted", tier=tier, location=location) for tier in tiers]
-    backend = Scripted(script)
+    backend = Scripted(script, context)
     session = Session(
         fleet=Fleet(models),
         ledger=open_ledger(ledger, Path.cwd()),

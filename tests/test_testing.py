@@ -113,3 +113,10 @@ def test_the_fixture_begins_with_a_script_and_ends_with_the_test(tmp_path: Path)
     done = subprocess.run([*command, *plugin], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
+
+
+def test_a_prompt_may_be_too_long_for_the_scripted_model() -> None:
+    with scripted({"part": BELL}, context=700):  # of which 512 are for the answer
+        assert part("A bell?") == BELL
+        run = part.run("A bell? " * 500)
+    assert run.status == "failed" and "more than the 700 of scripted-small" in run.error

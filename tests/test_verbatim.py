@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, Field, StringConstraints, create_model
 from typing_extensions import TypedDict
 
+from agentfleet.decoding import COPIED
 from agentfleet.errors import SchemaError
 from agentfleet.schema import Abstain, Verbatim, output_of
 from agentfleet.verbatim import fields, narrow, numbers_in, source, ungrounded
@@ -177,7 +178,7 @@ def test_a_type_that_is_shared_at_every_level_is_looked_into_once() -> None:
     for level in range(12):  # 4096 ways down to the order
         made = create_model(f"Level{level}", left=(made, ...), right=(list[made], ...))
     output = output_of(made, where="t")
-    assert len(fields._fields(made)) <= 4
+    assert len(fields.marked_in(made)) <= 4
     found = narrow(output, ["AB-123456 for 5"])
     assert len(json.dumps(found.output.schema)) < 2 * len(json.dumps(output.schema))
     assert found.output.schema["$defs"]["Order"]["properties"]["order_id"] == {"enum": ["AB-123456"]}
@@ -370,9 +371,22 @@ def test_hosts_get_the_schema_without_the_pieces() -> None:
 
 
 @pytest.mark.parametrize("text", ["word " * 3 + " ".join(map(str, range(60))), "東京で会いましょう"])
-def test_free_text_that_cannot_be_listed_is_only_checked(text: str) -> None:
+def test_free_text_that_cannot_be_listed_is_to_be_copied(text: str) -> None:
     output = output_of(Person, where="t")
-    assert narrow(output, [text]).output == output
+    narrowed = narrow(output, [text]).output
+    copied = {"type": "string", "maxLength": 400, COPIED: [text.strip()]}
+    assert narrowed.schema["properties"]["name"] == {"$ref": "#/$defs/verbatim"}
+    assert narrowed.schema["$defs"] == {"verbatim": copied}
+    assert narrowed.wide == output.schema
+    guest = narrow(output_of(Guest, where="t"), [text]).output.schema
+    assert guest["properties"]["name"] == {"anyOf": [{"$ref": "#/$defs/verbatim"}, {"enum": [None]}]}
+    whole = narrow(output_of(Annotated[str, Verbatim()] | None, where="t"), [text]).output.schema
+    assert whole["anyOf"] == [{"$ref": "#/$defs/verbatim"}, {"enum": [None]}] and set(whole) == {"anyOf", "$defs"}
+
+
+def test_a_source_too_long_to_copy_from_is_left_to_the_check() -> None:
+    output = output_of(Person, where="t")
+    assert narrow(output, ["word " * fields.MOST_COPIED]).output == output
 
 
 def test_an_empty_source_holds_no_text() -> None:

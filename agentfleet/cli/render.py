@@ -7,13 +7,14 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from agentfleet.routing.outcome import Attempt
 from agentfleet.runtime.run import Run, StepRecord
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -184,7 +185,7 @@ def attempts_text(run: Run[Any]) -> list[str]:
         sure = f", confidence {attempt.confidence:.2f}" if attempt.confidence is not None else ""
         mark = "" if attempt.calibrated or attempt.confidence is None else " (uncalibrated)"
         lines.append(
-            f"\n[bold]{safe(path)}[/] attempt {attempt.number}: {attempt.tier} {safe(attempt.model)} "
+            f"\n[bold]{safe(path)}[/] attempt {attempt.number}{_part(attempt)}: {attempt.tier} {safe(attempt.model)} "
             f"[bold]{attempt.outcome.value}[/]{sure}{mark}, {attempt.usage.input_tokens}+{attempt.usage.output_tokens} "
             f"tokens, {attempt.seconds:.2f} s"
         )
@@ -194,12 +195,27 @@ def attempts_text(run: Run[Any]) -> list[str]:
             lines.append(f"  [dim]{message['role']}:[/]")
             lines += [f"    {safe(line)}" for line in message["content"].splitlines()]
         lines.append(f"  [dim]answer:[/] {safe(attempt.answer)}")
+        lines += _evidence_lines(attempt)
         if attempt.distribution:
             shares = ", ".join(
                 f"{safe(k)} {v:.2f}" for k, v in sorted(attempt.distribution.items(), key=lambda i: -i[1])
             )
             lines.append(f"  [dim]options:[/] {shares}")
     return lines
+
+
+def _part(attempt: Attempt) -> str:
+    """Which part of a long input it was about."""
+    return f" (part {attempt.extra['part']} of {attempt.extra['parts']})" if attempt.of_part else ""
+
+
+def _evidence_lines(attempt: Attempt) -> Iterator[str]:
+    """Where the Verbatim fields of an accepted answer stand, and in which words."""
+    quoted = attempt.extra.get("quoted", {})
+    for path, places in attempt.extra.get("evidence", {}).items():
+        told = ", ".join(f"part {part}, {start} to {end}" for part, start, end in places) or "nowhere as it is"
+        words = f" “{safe(quoted[path], 80)}”" if path in quoted else ""
+        yield f"  [dim]stands:[/] {safe(path) or 'the value'}: {told}{words}"
 
 
 def json_line(run: Run[Any], line: int) -> str:

@@ -33,13 +33,15 @@ def extract(
     prompt: Prompt = None,
     examples: Examples = None,
     releases: str | None = None,
+    split: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
     """A skill that reads fields out of its inputs: the return type is what is filled.
 
     `tier`: where it starts; `up_to`: how far it may climb. `prompt`: the instruction, instead of the docstring.
-    `examples`: pairs, or a file of rows. `releases`: label level of its output. Raises TraceError, SchemaError.
+    `examples`: pairs, or a file of rows. `releases`: label level of its output. `split`: an input that is too long for
+    a model is put to it in parts, and what was found in them is put together. Raises TraceError, SchemaError.
     """
-    return lambda fn: _skill("extract", fn, tier, up_to, prompt, examples, releases)
+    return lambda fn: _skill("extract", fn, tier, up_to, prompt, examples, releases, split=split)
 
 
 def summarise(
@@ -49,9 +51,15 @@ def summarise(
     prompt: Prompt = None,
     examples: Examples = None,
     releases: str | None = None,
+    grounded: bool = True,
+    split: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]:
-    """A skill that writes text, or a model with text in it. Parameters as in `extract`."""
-    return lambda fn: _skill("summarise", fn, tier, up_to, prompt, examples, releases)
+    """A skill that writes text, or a model with text in it.
+
+    `grounded`: its numbers, dates, times, codes and addresses must stand in what the model reads. `split`: an input
+    that is too long for a model is summed up in parts, and the summaries are summed up. Else as `extract`.
+    """
+    return lambda fn: _skill("summarise", fn, tier, up_to, prompt, examples, releases, grounded=grounded, split=split)
 
 
 def classify(
@@ -195,12 +203,18 @@ def _skill(  # its return is Any: the decorators' own signatures say what P and 
     examples: Examples,
     releases: str | None,
     min_confidence: float | None = None,
+    grounded: bool = False,
+    split: bool = False,
 ) -> Any:
     signature = _skill_signature(fn)
-    common = _common(fn, tier, up_to, prompt, examples, releases)
+    common = _common(fn, tier, up_to, prompt, examples, releases) | {"grounded": grounded, "split": split}
     made: Step[..., Any] = Step(kind, fn, signature, min_confidence=min_confidence, **common)
     try:
         made.output  # noqa: B018 -- built now, so that a type no model can be held to is refused when decorated
+        if split and kind == "extract":
+            from agentfleet.split import part_output
+
+            part_output(signature.returns, made.name)
         _recordable(signature, fn)
     except SchemaError as error:
         raise SchemaError(f"{error}{place(fn)}") from None

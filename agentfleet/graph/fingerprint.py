@@ -55,6 +55,8 @@ def base_fingerprint(step: Step[..., Any]) -> str:
         parts.append(step.inner.base_fingerprint)
     if step.kind == "carry_out" and step.inner is not None:
         parts += [tool.base_fingerprint for tool in step.inner.tools]
+    if step.kind == "summarise" and not step.grounded:  # what is accepted is part of what it is, as checks are
+        parts.append("not grounded")
     if step.until is not None:
         parts += [body_digest(step.until), step.at_most]
     return fingerprint(*parts)

@@ -80,6 +80,8 @@ class Step(Generic[P, R]):
         at_once: int | None = None,
         key: Callable[[Any], Any] | None = None,
         until: Callable[[Any], bool] | None = None,
+        grounded: bool = False,
+        split: bool = False,
     ) -> None:
         self.kind: Kind = kind
         self.fn = fn
@@ -99,6 +101,8 @@ class Step(Generic[P, R]):
         self.at_once = at_once
         self.key = key
         self.until = until
+        self.grounded = grounded
+        self.split = split
         self.checks: list[Callable[..., Any]] = []
         self.options = Options()
         self._prints: dict[int, str] = {}

@@ -34,7 +34,8 @@ class Attempt:
     """One call on one rung (or the reason why there was none), as the run shows it and the ledger keeps it.
 
     `cost`: US dollars, None when the model's price is unknown. `seconds`: wall time. `problem`: why it was not
-    accepted. `prompt`: messages shown; `answer`: raw text. `confidence`: greatest option probability.
+    accepted. `prompt`: messages shown; `answer`: raw text. `confidence`: greatest option probability. `extra`: `part`
+    and `parts` where a long input was put in parts; `evidence` and `quoted` of the accepted answer.
     """
 
     number: int
@@ -52,6 +53,11 @@ class Attempt:
     distribution: Mapping[str, float] | None = None
     option_mass: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def of_part(self) -> bool:
+        """Was only one part of the input asked about?"""
+        return "part" in self.extra
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)

@@ -9,7 +9,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from agentfleet.errors import RunCancelled, RunFailed, RunWaiting
 from agentfleet.labels import Label
-from agentfleet.routing.outcome import Attempt
+from agentfleet.routing.outcome import Attempt, Outcome
+from agentfleet.verbatim.held import Span
 
 R = TypeVar("R")
 
@@ -67,6 +68,19 @@ class StepRecord(NamedTuple):
     value_json: str | None = None
     name: str = ""
 
+    @property
+    def evidence(self) -> dict[str, list[Span]]:
+        """Path of each Verbatim field → where its value stands: (part, start, end).
+
+        `part` counts what the skill gave to ``ask`` from 0, `start` and `end` are characters of its text (of its JSON
+        where it is no str). "" is the path of the whole value. Empty where no model's answer was accepted.
+        """
+        accepted = next((a for a in reversed(self.attempts) if a.outcome is Outcome.VALID), None)
+        if accepted is None or self.state != "done" or self.fallback:
+            return {}
+        found = accepted.extra.get("evidence", {})
+        return {path: [Span(*place) for place in places] for path, places in found.items()}
+
     def to_json(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
         return {
@@ -78,6 +92,7 @@ class StepRecord(NamedTuple):
             "outcome": self.outcome,
             "cost": self.cost,
             "attempts": [attempt.to_json() for attempt in self.attempts],
+            "evidence": self.evidence,
             "error": self.error,
         }
 

@@ -7,9 +7,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
 from agentfleet.errors import BackendError, CallTimeout, MissingExtra, PlanError, StepFailed
@@ -22,8 +22,8 @@ from agentfleet.prompt import Prompt
 from agentfleet.routing.arrange import Arrangement, arrange
 from agentfleet.routing.describe import ANSWER_TOKENS, Description
 from agentfleet.routing.dispatch import Ladder
-from agentfleet.routing.eligible import deadline_refusal
-from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
+from agentfleet.routing.eligible import context_refusal, deadline_refusal
+from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Piece, Split, Stuck, Task, climb
 from agentfleet.routing.match import barred, unfit
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.routing.purse import Purse
@@ -31,9 +31,13 @@ from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade, Writing
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
+from agentfleet.runtime.parts import Splitter
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
-from agentfleet.verbatim import narrow, ungrounded
+from agentfleet.verbatim import evidence, narrow, ungrounded, unsaid
+
+if TYPE_CHECKING:
+    from agentfleet.graph.step import Step
 
 
 async def run_skill(visit: Visit) -> Done:
@@ -55,9 +59,8 @@ async def run_skill(visit: Visit) -> Done:
     narrowed = narrow(output, texts)
     if narrowed.settled and not narrowed.problem:
         return Done(narrowed.value)
-    return await _Climb(visit, narrowed.output, texts, visit.step.build_prompt(visit.inputs, parts)).run(
-        narrowed.problem
-    )
+    prompt, splitter = visit.step.build_prompt(visit.inputs, parts), Splitter.of(visit.step, parts, texts)
+    return await _Climb(visit, narrowed.output, texts, prompt, splitter).run(narrowed.problem)
 
 
 async def _body(visit: Visit) -> Done | tuple[Any, ...]:
@@ -82,12 +85,18 @@ def _output(visit: Visit) -> Output:
 async def problem_of(visit: Visit, value: Any, output: Output | None = None, texts: Sequence[str] = ()) -> str:
     """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
     if output is not None:
-        problem = ungrounded(output, value, texts)
+        problem = made_up(visit.step, value, output, texts)
         if problem:
             return problem
     if not visit.step.checks:
         return ""
     return await visit.context.pools.run(visit.depth, partial(_checked, visit, value))
+
+
+def made_up(step: Step[..., Any], value: Any, output: Output, texts: Sequence[str]) -> str:
+    """What stands in no text though it should, "" for nothing: a Verbatim field, a number of a summary."""
+    problem = ungrounded(output, value, texts)
+    return unsaid(output, value, texts) if not problem and step.grounded else problem
 
 
 def _checked(visit: Visit, value: Any) -> str:
@@ -110,6 +119,7 @@ class _Climb:
     output: Output
     texts: list[str]
     prompt: Prompt
+    splitter: Splitter | None = None
     purse: Purse = field(default_factory=Purse)
     arranged: Arrangement | None = None
     standing: str = ""
@@ -155,7 +165,7 @@ class _Climb:
         )
         end = await self._climb(climb(task), ladder, backends)
         if isinstance(end, Answer):
-            attempt = end.attempt
+            attempt = self._with_evidence(end)
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
             accepted = attempt_row(visit, attempt)
             return Done(
@@ -163,13 +173,22 @@ class _Climb:
                 attempt.tier,
                 attempt.model,
                 attempt.outcome.value,
-                end.attempts,
+                (*end.attempts[:-1], attempt),
                 durable=paid,
                 accepted=accepted,
             )
         if unanswerable:
             end = await self._abstained(end, unanswerable)
         return self._give_up(end)
+
+    def _with_evidence(self, end: Answer) -> Attempt:
+        """The accepted attempt, which also says where in the input the Verbatim fields of its value stand."""
+        found = evidence(self.output, end.value, self.texts)
+        if not found:
+            return end.attempt
+        first = {path: places[0] for path, places in found.items() if places}
+        quoted = {path: self.texts[place.part][place.start : place.end] for path, place in first.items()}
+        return replace(end.attempt, extra={**end.attempt.extra, "evidence": found, "quoted": quoted})
 
     async def _open(self, ladder: Ladder) -> dict[tuple[str, str], Backend | str]:
         """The backends of all rungs; a rung whose library is missing is skipped with that reason."""
@@ -181,7 +200,7 @@ class _Climb:
                 opened[key] = str(error)
         return opened
 
-    async def _may(self, wanted: May, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]) -> str:
+    async def _may(self, wanted: May, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]) -> str | Split:
         key = (wanted.rung.tier, wanted.rung.model)
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
@@ -194,17 +213,32 @@ class _Climb:
         )
         if refusal:
             return refusal
-        request = self._request(model, wanted.prompt)
-        try:
-            tokens = await self.visit.context.dispatcher.tokens(backend, request)
-        except BackendError:  # it cannot even count: the call says why, and is recorded as one
-            tokens = None
+        request = self._request(model, wanted.prompt, wanted.piece)
+        tokens = await self._tokens(backend, request)
         tokens = None if tokens is None else self.wanted.size(model, tokens)
+        reason = context_refusal(model, tokens, request.max_tokens, backend.context)
+        if reason and self.splitter is not None and wanted.piece is None:
+            found = await self._split(self.splitter, wanted, model, backend)
+            return found if isinstance(found, Split) else f"{reason}; {found}"
         await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
         reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
         if not reason:
             self.purse.hold(model, tokens, request.max_tokens)
         return reason
+
+    async def _tokens(self, backend: Backend, request: Request) -> int | None:
+        try:
+            return await self.visit.context.dispatcher.tokens(backend, request)
+        except BackendError:  # it cannot even count: the call says why, and is recorded as one
+            return None
+
+    async def _split(self, splitter: Splitter, wanted: May, model: Model, backend: Backend) -> Split | str:
+        async def count(prompt: Prompt, output: Output) -> int | None:
+            return await self._tokens(backend, replace(self._request(model, prompt), output=output))
+
+        limit = model.context or backend.context
+        answer = model.max_tokens or ANSWER_TOKENS[splitter.output.kind]
+        return await splitter.split(wanted.prompt, (limit or 0) - answer, count)
 
     def _put_back(self) -> None:
         if self.purse.held:
@@ -220,13 +254,13 @@ class _Climb:
             watch.leave(self.standing)
         self.standing = model
 
-    def _request(self, model: Model, prompt: Prompt, number: int = 0) -> Request:
-        context = self.visit.context
+    def _request(self, model: Model, prompt: Prompt, piece: Piece | None = None, number: int = 0) -> Request:
+        context, output = self.visit.context, (piece or self).output
         return Request(
             prompt=prompt,
-            output=self.output,
+            output=output,
             skill=self.visit.step.name,
-            max_tokens=model.max_tokens or ANSWER_TOKENS[self.output.kind],
+            max_tokens=model.max_tokens or ANSWER_TOKENS[output.kind],
             temperature=model.temperature or 0.0,
             timeout=model.timeout,
             deadline=context.ends(),
@@ -263,9 +297,15 @@ class _Climb:
             elif isinstance(wanted, Call):
                 send = await self._call(wanted, ladder, backends)
             elif isinstance(wanted, Judge):
-                send = await problem_of(self.visit, wanted.value, self.output, self.texts)
+                send = await self._problem(wanted)
             else:
                 await self._recorded(wanted)
+
+    async def _problem(self, judge: Judge) -> str:
+        """What is wrong with a value; of a part only whether it stands there, since checks are about the whole."""
+        if judge.piece is not None:
+            return made_up(self.visit.step, judge.value, judge.piece.output, judge.piece.texts)
+        return await problem_of(self.visit, judge.value, self.output, self.texts)
 
     async def _call(
         self, call: Call, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
@@ -275,7 +315,7 @@ class _Climb:
         assert not isinstance(backend, str)
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
-        request, dispatcher = self._request(model, call.prompt, call.number), self.visit.context.dispatcher
+        request, dispatcher = self._request(model, call.prompt, call.piece, call.number), self.visit.context.dispatcher
         try:
             completion = await dispatcher.complete(backend, model, request)
         except CallTimeout as error:
@@ -309,7 +349,7 @@ class _Climb:
         context.accounts.changed()
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
-        if attempt.outcome is Outcome.VALID:
+        if attempt.outcome is Outcome.VALID and not attempt.of_part:
             return
         future = context.commit(attempts=(attempt_row(self.visit, attempt),))
         if attempt.cost is None or attempt.cost > 0:
@@ -343,7 +383,7 @@ class _Climb:
             stuck.reason,
             stuck.why,
             self.prompt.text(),
-            dict(self.output.schema),
+            dict(self.output.schema if self.output.wide is None else self.output.wide),
             f"{step.module}:{step.qualname}",
             {p.name: json.loads(p.codec.dump(self.visit.inputs[p.name])) for p in step.params if step.kind == "plan"},
         )

@@ -1,30 +1,32 @@
-"""The fields of a type that are marked Verbatim: their candidates, the narrowed schema before a call, the check after."""
+"""The fields of a type that are marked Verbatim: their candidates, and the narrowed schema before a call."""
 
 from __future__ import annotations
 
 import copy
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import Enum
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from agentfleet.decoding import Definitions
+from agentfleet.decoding import COPIED, MAX_STRING, Definitions
 from agentfleet.markers import Abstain, Part, Verbatim, alternatives, items_of, members, parts_of
-from agentfleet.verbatim.source import WITHOUT_BLANKS, Source, folded
+from agentfleet.verbatim.source import Source
 
 if TYPE_CHECKING:
     from agentfleet.schema import Output
 
-_NUMERIC = (int, float, Decimal)
+NUMERIC = (int, float, Decimal)
+"""Types that stand as numbers in a text."""
 
 DEEPEST = 16
 """Levels of a type that are looked through for Verbatim places; below them only the check after a call holds."""
+MOST_COPIED = 50_000
+"""Characters of a source up to which a field is held to it while it is written (0.4 s); above, only the check holds."""
 MANY = 16
 """Candidates from which they become a definition of the schema."""
 
@@ -47,7 +49,7 @@ class Narrowed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Marked:
     """One place of a type that is marked Verbatim. `kinds`: its types without None, with their extras.
 
     `path`: names of properties, ``[]`` for the items of a list. `besides`: what may stand there though no source has
@@ -65,7 +67,7 @@ class _Field:
 
     @property
     def number(self) -> bool:
-        return any(kind in _NUMERIC for kind, _ in self.kinds)
+        return any(kind in NUMERIC for kind, _ in self.kinds)
 
     @property
     def pattern(self) -> str | None:
@@ -88,10 +90,15 @@ class _Field:
 
     def pieces(self, source: Source) -> list[Any] | None:
         """Of free text the pieces that it may be, None when there are too many to list."""
-        if self.found_by is not None or self.pattern is not None or any(kind is not str for kind, _ in self.kinds):
+        if not self.free:
             return None
         found = source.pieces(self.longest)
         return None if found is None else self._fitting(found)
+
+    @property
+    def free(self) -> bool:
+        """May it be any text of the source?"""
+        return self.found_by is None and self.pattern is None and all(kind is str for kind, _ in self.kinds)
 
     def candidates(self, source: Source) -> list[Any] | None:
         """The values that it may take, None when they cannot be listed (free text)."""
@@ -126,16 +133,17 @@ def _valid(adapter: TypeAdapter[Any], value: Any) -> bool:
     return True
 
 
-def _marked(kinds: Sequence[tuple[Any, tuple[Any, ...]]]) -> bool:
+def is_marked(kinds: Sequence[tuple[Any, tuple[Any, ...]]]) -> bool:
+    """Does one of these types carry the mark?"""
     return any(isinstance(extra, Verbatim) or extra is Verbatim for _, extras in kinds for extra in extras)
 
 
-def _fields(annotation: Any) -> list[_Field]:
+def marked_in(annotation: Any) -> list[Marked]:
     """The Verbatim places of a type, the upper ones first.
 
     A class that stands at several places has one schema, so it is looked into once (and once more where it is needed).
     """
-    found: list[_Field] = []
+    found: list[Marked] = []
     seen: set[tuple[Any, bool]] = set()
     waiting: deque[tuple[Part, tuple[str, ...], bool]] = deque([(Part("", "", annotation), (), True)])
     while waiting:
@@ -143,9 +151,9 @@ def _fields(annotation: Any) -> list[_Field]:
         every = alternatives(part.annotation, part.extras)
         kinds = tuple((kind, extras) for kind, extras in every if kind not in (NoneType, Abstain))
         optional = any(kind is NoneType for kind, _ in every)
-        if _marked(kinds):
+        if is_marked(kinds):
             besides = (*((None,) if optional and path else ()), *part.default)
-            found.append(_Field(path, kinds, besides, needed and not besides))
+            found.append(Marked(path, kinds, besides, needed and not besides))
             continue
         needed = needed and len(kinds) == 1 and not (optional and path) and not part.default
         for kind, _ in kinds if len(path) < DEEPEST else ():
@@ -171,7 +179,7 @@ def _below(
 
 def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
     """Replace what a Verbatim field may hold by what stands in `sources`. See `Narrowed`."""
-    marked = _fields(output.type)
+    marked = marked_in(output.type)
     if not marked:
         return Narrowed(output)
     source = Source(sources)
@@ -181,13 +189,14 @@ def narrow(output: Output, sources: Sequence[str]) -> Narrowed:
     if none is not None:
         return _none(output, none)
     narrowed = _filled(output, found)
-    if all(values is None for _, values in free):
+    copies = [field for field, values in free if values is None and field.free] if source.length <= MOST_COPIED else []
+    if not copies and all(values is None for _, values in free):
         return Narrowed(narrowed)
     wide = narrowed.schema if output.wide is None else output.wide  # hosts bear few options; the check holds for all
-    return Narrowed(replace(_filled(narrowed, free), wide=wide))
+    return Narrowed(replace(_copied(_filled(narrowed, free), copies, source), wide=wide))
 
 
-def _filled(output: Output, found: Sequence[tuple[_Field, list[Any] | None]]) -> Output:
+def _filled(output: Output, found: Sequence[tuple[Marked, list[Any] | None]]) -> Output:
     """The output with a choice among these values at the places of these fields."""
     schema: dict[str, Any] = copy.deepcopy(dict(output.schema))
     shared = Definitions()
@@ -208,6 +217,26 @@ def _filled(output: Output, found: Sequence[tuple[_Field, list[Any] | None]]) ->
     return replace(output, schema=schema)
 
 
+def _copied(output: Output, copies: Sequence[Marked], source: Source) -> Output:
+    """The output in which these fields may only be a run of words of the source."""
+    schema: dict[str, Any] = copy.deepcopy(dict(output.schema))
+    shared = Definitions()
+    for field in copies:
+        text = {"type": "string", "maxLength": field.longest or MAX_STRING, COPIED: list(source.folded)}
+        part = shared.share("verbatim", text)
+        others = [value for value in field.besides if _is_scalar(value)]
+        if not field.path:
+            others, schema = [None] if NoneType in members(output.type) else [], {"$defs": schema.get("$defs", {})}
+        choice = {"anyOf": [part, {"enum": others}]} if others else part
+        for place in list(_places(schema, field.path)) if field.path else [schema]:
+            defined = {"$defs": place["$defs"]} if "$defs" in place else {}
+            place.clear()
+            place.update({**choice, **defined})
+    if shared.parts:
+        schema["$defs"] = {**schema.get("$defs", {}), **shared.parts}
+    return replace(output, schema=schema)
+
+
 def _choice(values: list[Any], options: list[Any], shared: Definitions) -> dict[str, Any]:
     """One of the options; many stand only once in the schema, since several fields choose among the same."""
     if len(values) < MANY:
@@ -217,7 +246,7 @@ def _choice(values: list[Any], options: list[Any], shared: Definitions) -> dict[
     return {"anyOf": [choice, {"enum": others}]} if others else choice
 
 
-def _none(output: Output, field: _Field) -> Narrowed:
+def _none(output: Output, field: Marked) -> Narrowed:
     if NoneType in members(output.type):
         return Narrowed(output, settled=True)
     return Narrowed(output, problem=f"{field.name}: nothing in the input fits")
@@ -257,81 +286,3 @@ def _opened(root: dict[str, Any], parts: list[dict[str, Any]]) -> list[dict[str,
 def _inside_schema(part: dict[str, Any], name: str) -> list[dict[str, Any]]:
     inside = [part.get("items"), *part.get("prefixItems", ())] if name == "[]" else []
     return [found for found in [*inside, part.get("properties", {}).get(name)] if isinstance(found, dict)]
-
-
-# -- after it ----------------------------------------------------------------------------------------------------------
-
-
-def ungrounded(output: Output, value: Any, sources: Sequence[str]) -> str:
-    """ "" or a sentence that names the Verbatim field whose value does not stand in the sources."""
-    source = Source(sources)
-    for field, held in _held(Part("", "", output.type), value, ()):
-        if not _stands(field, held, source):
-            return f"{field.name}: {str(held)[:80]!r} does not stand in the input; copy it from there"
-    return ""
-
-
-def _held(part: Part, value: Any, path: tuple[str, ...]) -> Iterator[tuple[_Field, Any]]:
-    """Every value that stands in a Verbatim place, lists and dicts included."""
-    if value is None:
-        return
-    every = alternatives(part.annotation, part.extras)
-    kinds = tuple((kind, extras) for kind, extras in every if kind not in (NoneType, Abstain))
-    if _marked(kinds):
-        yield _Field(path, kinds, part.default), value
-        return
-    for inner, held, name in _inside([kind for kind, _ in kinds], value):
-        yield from _held(inner, held, (*path, name))
-
-
-def _inside(kinds: Sequence[Any], value: Any) -> Iterator[tuple[Part, Any, str]]:
-    """(what it is, value, name) of each thing inside a value."""
-    if isinstance(value, BaseModel) or is_dataclass(value):
-        kind: Any = type(value)
-        for part in parts_of(kind):
-            yield part, getattr(value, part.name), part.name
-    elif isinstance(value, Mapping):
-        known = {part.name: part for kind in kinds for part in parts_of(kind)}
-        others = [get_args(kind)[1] for kind in kinds if len(get_args(kind)) == 2 and get_origin(kind) is not tuple]
-        for name, held in value.items():
-            other = Part("", "", others[0]) if others else None
-            found = known.get(str(name), other)
-            if found is not None:
-                yield found, held, str(name)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = [items_of(kind) for kind in kinds if items_of(kind)]
-        for index, held in enumerate(value):
-            if items:
-                yield Part("", "", items[0][min(index, len(items[0]) - 1)]), held, str(index)
-
-
-def _stands(field: _Field, value: Any, source: Source) -> bool:
-    if isinstance(value, Enum):
-        value = value.value
-    if isinstance(value, bool) or any(type(value) is type(other) and value == other for other in field.besides):
-        return True
-    if field.found_by is not None and not isinstance(value, (list, tuple, set, frozenset)):
-        return value in source.found_by(field.found_by)
-    if isinstance(value, _NUMERIC):
-        return any(abs(number - float(value)) < 1e-9 for number in source.numbers)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return all(_stands(field, item, source) for item in value)
-    listed = source.matching(field.pattern) if field.pattern is not None and not field.number else None
-    if listed is not None:
-        return str(value) in listed
-    return any(_is_part(folded(str(value)), part) for part in source.folded)
-
-
-def _is_part(piece: str, text: str) -> bool:
-    """Does a piece stand in a text as whole words? (Scripts that write without blanks have no such bounds.)"""
-    at = text.find(piece) if piece else -1
-    while at >= 0:
-        before, after = text[at - 1 : at], text[at + len(piece) : at + len(piece) + 1]
-        if not _one_word(before, piece[0]) and not _one_word(piece[-1], after):
-            return True
-        at = text.find(piece, at + 1)
-    return False
-
-
-def _one_word(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and max(left, right) < WITHOUT_BLANKS

@@ -6,6 +6,10 @@ Careful on purpose: a number that is left out makes a step abstain, a piece of a
 from __future__ import annotations
 
 import re
+from functools import partial
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+Kind: TypeAlias = Literal["code", "date", "time", "phone", "number"]
 
 _BLANK = " \u00a0\u2009\u202f"
 _MONTH = (
@@ -42,7 +46,13 @@ _PHONES = (
     rf"{_AT}(?<!\d[{_BLANK}])\(?0\d{{1,4}}\)?[ /\-]\d[\d \-/]{{4,}}\d",
     rf"\(\d{{3}}\)\s?\d{{3}}[.\-]\d{{4}}\b|{_AT}\d{{3}}([.\-])\d{{3}}\1\d{{4}}\b",
 )
-_NOISE = tuple(re.compile(pattern) for pattern in (*_CODES, *_DATES, *_TIMES, *_PHONES))
+_KINDS: Final[tuple[tuple[Kind, tuple[str, ...]], ...]] = (
+    ("code", _CODES),
+    ("date", _DATES),
+    ("time", _TIMES),
+    ("phone", _PHONES),
+)
+_NOISE = tuple((kind, re.compile(pattern)) for kind, patterns in _KINDS for pattern in patterns)
 _CURRENCY = re.compile(rf"(?<![A-Za-z]){_MONEY}\.?(?=\d)|(?<=\d){_MONEY}(?!\w)|(?<=\d[.,][-–—]){_MONEY}")
 _MIXED = re.compile(r"\b[A-Za-z]+[-_#]?\d[\w\-]*|\b\d+[-_][A-Za-z]\w*|\b\d+[^\W\d_]+\d\w*")
 _BEFORE = r"(?<![\w.,:/\-+])(?<!\w['’])[-−]?"
@@ -52,15 +62,40 @@ _NUMBER = re.compile(
 )
 
 
+class Mark(NamedTuple):
+    """What stands at `start` to `end` of a text, in characters; `value` of a number."""
+
+    kind: Kind
+    start: int
+    end: int
+    value: float = 0.0
+
+
+def marks_in(text: str) -> list[Mark]:
+    """The codes, dates, times, phones and numbers of a text; none overlaps another."""
+    found: list[Mark] = []
+
+    def cover(kind: Kind, match: re.Match[str]) -> str:
+        found.append(Mark(kind, match.start(), match.end()))
+        return "\n" * len(match.group())  # so that places stay what they are
+
+    for kind, pattern in _NOISE:
+        text = pattern.sub(partial(cover, kind), text)
+    text = _CURRENCY.sub(lambda match: "\n" * len(match.group()), text)
+    text = _MIXED.sub(partial(cover, "code"), text)
+    for match in _NUMBER.finditer(text):
+        number = read_number(match.group())
+        if number is not None:
+            found.append(Mark("number", match.start(), match.end(), number))
+    return found
+
+
 def numbers_in(text: str) -> list[float]:
     """The numbers that stand in a text, in order, without repeats: 49.90, 49,90, 1.299,00, 1,299.00, 1'250.-, 1 250,00.
 
     Digits of codes (`AB-1234`, `#1234`, `no. 1234`, `0123`), dates, times, accounts, phones and addresses are left out.
     """
-    for pattern in (*_NOISE, _CURRENCY, _MIXED):
-        text = pattern.sub("\n", text)
-    numbers = (read_number(match.group()) for match in _NUMBER.finditer(text))
-    return list(dict.fromkeys(number for number in numbers if number is not None))
+    return list(dict.fromkeys(mark.value for mark in marks_in(text) if mark.kind == "number"))
 
 
 def read_number(text: str) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -14,7 +13,8 @@ from pydantic_core import SchemaValidator, core_schema
 
 from agentfleet.decoding import weight_of
 from agentfleet.errors import SchemaError
-from agentfleet.verbatim.numbers import numbers_in
+from agentfleet.verbatim.folding import WITHOUT_BLANKS, folded, origins
+from agentfleet.verbatim.numbers import Mark, marks_in
 
 _START = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s]")
 _END = re.compile(r"\w(?!-?\w)|[^\w\s]")
@@ -22,8 +22,6 @@ _END = re.compile(r"\w(?!-?\w)|[^\w\s]")
 _FIRST = re.compile(r"(?<!\w)(?<!\w-)\w|[^\w\s.,;:!?)]")
 _LAST = re.compile(r"\w(?!-?\w)|[^\w\s.,;:!?(]|(?<=\b[^\W\d_])\.")
 
-WITHOUT_BLANKS = "\u0e00"
-"""From here on stand the scripts that write without blanks, roughly."""
 MOST_PIECES = 1_000
 """Pieces of a text up to which they are listed: some 8 ms to compile."""
 LONGEST = 80
@@ -45,7 +43,18 @@ class Source:
 
     @cached_property
     def numbers(self) -> list[float]:
-        return numbers_in("\n".join(self.parts))
+        marks = (mark for part in self.marks for mark in part)
+        return list(dict.fromkeys(mark.value for mark in marks if mark.kind == "number"))
+
+    @cached_property
+    def marks(self) -> list[list[Mark]]:
+        """The numbers, codes, dates … of each part."""
+        return [marks_in(part) for part in self.parts]
+
+    @cached_property
+    def origins(self) -> list[tuple[str, list[tuple[int, int]]]]:
+        """Each part folded, and where each of its characters comes from."""
+        return [origins(part) for part in self.parts]
 
     def found_by(self, function: Callable[[str], Iterable[Any]]) -> list[Any]:
         """What a user's function finds in the parts, each value once. Raises SchemaError when it raises."""
@@ -63,6 +72,11 @@ class Source:
     @cached_property
     def folded(self) -> tuple[str, ...]:
         return tuple(folded(part) for part in self.parts)
+
+    @property
+    def length(self) -> int:
+        """Characters of all parts."""
+        return sum(map(len, self.parts))
 
     def pieces(self, longest: int | None) -> list[str] | None:
         """Every run of whole words of at most `longest` characters, in order; None: too many, or no blanks to tell words.
@@ -148,8 +162,3 @@ def _without_stop(piece: str, fits: Callable[[str], bool]) -> str:
     """A match without the full stop or bracket after it, where the pattern can do without."""
     shorter = piece.rstrip(".,;:!?)")
     return shorter if shorter and fits(shorter) else piece
-
-
-def folded(text: str) -> str:
-    """A text with one form for each letter and single blanks, so that line breaks and accents written in two do not count."""
-    return " ".join(unicodedata.normalize("NFC", text).split())

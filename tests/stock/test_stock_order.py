@@ -7,6 +7,8 @@ from agentfleet.stock.skills.gist.skill import gist
 from agentfleet.stock.skills.invoice.skill import Invoice, invoice, printed_totals
 from agentfleet.stock.skills.order.skill import Order, amounts, misspelt, order, order_numbers
 
+from agentfleet.testing import scripted
+
 
 @pytest.mark.parametrize(
     ("text", "found"),
@@ -93,10 +95,16 @@ def gist_refused(text: str, email: str) -> str:
 
 
 def test_gist_says_no_new_numbers() -> None:
-    email = "Please send order AB-123456, 1,299.00 paid."
-    assert gist_refused("Wants order AB-123456 for 1299.", email) == ""
-    assert "AB-999999" in gist_refused("Wants order AB-999999.", email)
-    assert "50" in gist_refused("Wants 50 back.", email)
+    email = "Please send order AB-123456, 1,299.00 paid, and my chair, which is late. " * 20
+    answers = ["Wants order AB-999999.", "Wants 50 back.", "Wants order AB-123456 for 1299."]
+    with scripted({"gist": answers}):
+        run = gist.run(email=email)
+    assert run.value == answers[-1]
+    assert [attempt.problem.split(" ")[0] for attempt in run.steps["gist"].attempts] == ["'AB-999999'", "'50'", ""]
+
+
+def test_gist_is_short() -> None:
+    email = "Where is my chair?"
     assert "empty" in gist_refused(" ", email)
     assert "characters" in gist_refused("x" * 300, email)
 

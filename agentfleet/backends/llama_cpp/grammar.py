@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from agentfleet.backends.llama_cpp.copied import Inexpressible, holds_copies, lark_of, without_copies
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
 from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.backends.llama_cpp.one_of import exclusive
@@ -55,6 +56,8 @@ class Grammars:
         """A fresh constraint for a JSON Schema. Raises BackendError when it is none, or none that can be held to."""
         check_size(schema)
         text = json.dumps(schema)
+        if holds_copies(schema):  # with a text in it: large, and of use for no other input
+            return Constraint(self._compile(grammar_of_schema(text)), self._weights)
         spec = self._schemas.get(text)
         if spec is None:
             spec = self._schemas[text] = grammar_of_schema(text)
@@ -194,11 +197,25 @@ def grammar_of_schema(schema: str) -> str:
     try:
         library("outlines.types").JsonSchema(schema)  # validates it
         whole = exclusive(json.loads(schema))
+        if holds_copies(whole):
+            return _copying(whole)
         spec = matcher.grammar_from_json_schema(bound_numbers(whole), defaults=_COMPACT)
         unfit = matcher.validate_grammar(spec)
         return str(matcher.grammar_from_json_schema(whole, defaults=_COMPACT) if unfit else spec)
     except (invalid, ValueError, RecursionError, TypeError, AttributeError) as error:  # not all keywords are validated
         raise Unfit(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
+
+
+def _copying(schema: Mapping[str, Any]) -> str:
+    """The grammar in which strings are copied; where they cannot be held to that, that of any strings."""
+    llguidance = library("llguidance")
+    try:
+        spec = str(llguidance.grammar_from("lark", lark_of(schema)))
+    except Inexpressible:
+        spec = ""
+    if not spec or llguidance.LLMatcher.validate_grammar(spec):
+        return grammar_of_schema(json.dumps(without_copies(schema)))
+    return spec
 
 
 def compact(spec: str) -> str:

@@ -5,7 +5,7 @@ A backend knows nothing of ladders, steps or ledgers. One file (or folder) per b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -30,6 +30,7 @@ class Request:
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
     `timeout`: seconds for the call itself, or None. `deadline`: when run or step end, on `time.monotonic`; waiting for
     a turn counts against it. `priority`: low goes first. `params`: what the rung adds (seed, top_p …).
+    `watch`: told the answer as far as it is there, text or JSON data; by backends that can.
     """
 
     prompt: Prompt
@@ -42,6 +43,7 @@ class Request:
     priority: int = 0
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    watch: Callable[[Any], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,14 @@ class StepStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerGrew:
+    """A hosted model writes: text, or JSON data, as far as it is there. Nothing has judged it yet."""
+
+    path: str
+    partial: Any
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptMade:
     """One attempt of a node ended (skipped rungs too)."""
 
@@ -50,5 +58,5 @@ class RunFinished:
     run: Run[Any] = field(repr=False)
 
 
-Event: TypeAlias = RunStarted | StepStarted | AttemptMade | StepFinished | RunFinished
+Event: TypeAlias = RunStarted | StepStarted | AnswerGrew | AttemptMade | StepFinished | RunFinished
 Listener: TypeAlias = Callable[[Event], None]

@@ -28,7 +28,7 @@ from agentfleet.routing.eligible import (
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
 from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.runner import asking
-from agentfleet.runtime.events import AttemptMade
+from agentfleet.runtime.events import AnswerGrew, AttemptMade
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
@@ -199,7 +199,11 @@ class _Climb:
             # By attempt: another question under the same key would get the first one's answer, or an error.
             idempotency_key=f"{context.id}/{self.visit.path}/{self.visit.fingerprint}/{number}",
             params={**model.params, "path": self.visit.path},
+            watch=None if context.listener is None else self._grew,
         )
+
+    def _grew(self, partial: Any) -> None:
+        self.visit.context.emit(AnswerGrew(self.visit.path, partial))
 
     async def _drive(
         self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]

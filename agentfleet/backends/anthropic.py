@@ -19,9 +19,11 @@ from agentfleet.backends.instructed import (
     tokens,
     turns,
 )
+from agentfleet.backends.streamed import Growing, read_messages
 from agentfleet.backends.strict import ANSWER, WireSchema
 
 _KNOWN = frozenset({"max_tokens", "metadata", "output_config", "service_tier", "stop_sequences", "thinking"})
+_FORCED = {"type": "tool", "name": ANSWER}
 
 
 class Anthropic(Instructed):
@@ -31,6 +33,7 @@ class Anthropic(Instructed):
     """
 
     sdk: ClassVar[str] = "anthropic"
+    grows: ClassVar[tuple[str, ...]] = ("native", "tools")
     default_url: ClassVar[str] = "https://api.anthropic.com"
     default_strategy: ClassVar[str] = "tools"
 
@@ -78,6 +81,16 @@ class Anthropic(Instructed):
             tool: dict[str, Any] = {"name": ANSWER, "description": "Give the answer.", "input_schema": wire.schema}
             return {"tools": [{**tool, "strict": True} if wire.strict else tool]}
         return {"system": f"{system}\n{shown_schema(wire)}"}
+
+    async def _stream(self, client: Any, call: Call, growing: Growing, limit: float) -> Reply | None:
+        # What instructor does where it makes the call: the system prompt is no message here, and the tool is forced.
+        body = {**call.body, **({"tool_choice": _FORCED} if "tools" in call.body else {})}
+        given = {**call.arguments, "messages": call.arguments["messages"][1:]}
+        stream = await client.messages.create(stream=True, timeout=limit, extra_body=body, **given)
+        await read_messages(stream, growing)
+        if not growing.whole:
+            raise self._broken_off()
+        return Reply(growing.text, _finish(growing.finish), _usage(growing.usage))
 
     def _read(self, response: Any) -> Reply | None:
         content = getattr(response, "content", None)

@@ -30,7 +30,7 @@ class Request:
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
     `timeout`: seconds for the call itself, or None. `deadline`: when run or step end, on `time.monotonic`; waiting for
     a turn counts against it. `priority`: low goes first. `params`: what the rung adds (seed, top_p …). `listen`: told
-    the text so far, some ten times a second and from any thread, by backends that can; it must not raise.
+    the answer as far as it is there, text or JSON data, some times a second and from any thread, by backends that can.
     """
 
     prompt: Prompt
@@ -43,7 +43,7 @@ class Request:
     priority: int = 0
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
-    listen: Callable[[str], None] | None = field(default=None, compare=False)
+    listen: Callable[[Any], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-MOST_BYTES = 8 * 2**20
+MOST_BYTES = 4_000_000
 """Longest answer, in bytes, where the fleet file does not say otherwise."""
 
 

@@ -46,13 +46,17 @@ class Failures:
         unread = _unread(cause)
         if unread:
             return Unavailable(f"{self.where.name}: the answer of {self.where.host} {unread}")
-        if isinstance(cause, TimeoutError) or _is_a(cause, "APITimeoutError"):
+        if isinstance(cause, TimeoutError) or _is_a(cause, "APITimeoutError") or _is_a(cause, "TimeoutException"):
             return CallTimeout(f"{self.where.name} did not answer within {self.where.limit:g} s")
         status = getattr(cause, "status_code", None)
-        if isinstance(status, int) and _is_a(cause, "APIStatusError"):
+        if isinstance(status, int) and status >= 300 and _is_a(cause, "APIStatusError"):
             return self._by_status(status, cause)
-        if _is_a(cause, "APIConnectionError"):
+        if _is_a(cause, "APIConnectionError") or _is_a(cause, "TransportError"):  # the latter in a stream
             return Unavailable(f"{self.where.name}: cannot reach {self.where.host} ({_deepest(cause)})", retryable=True)
+        if _in_a_stream(cause, status):
+            said = self._short(_message(cause))
+            again = _code(cause) not in (_SPENT, "invalid_request_error")
+            return Unavailable(f"{self.where.name}: {self.where.host} broke off its answer: {said}", retryable=again)
         if _is_a(cause, "APIResponseValidationError") or isinstance(cause, ValueError):
             return Unavailable(f"{self.where.name}: {self.where.host} answered with something that is not JSON")
         return BackendError(f"{self.where.name}: {type(cause).__name__}: {self._short(str(cause))}")
@@ -91,6 +95,13 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
     return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+
+
+def _in_a_stream(error: BaseException, status: Any) -> bool:
+    """Is it an error that a server sent in the middle of a stream? The SDKs have no class for that."""
+    return type(error).__name__ == "APIError" or (
+        _is_a(error, "APIStatusError") and status is not None and status < 300
+    )
 
 
 def _again(status: int, cause: BaseException, headers: Mapping[str, str]) -> bool:

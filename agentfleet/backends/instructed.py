@@ -25,7 +25,8 @@ from pydantic import BaseModel, field_validator
 from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.backends.bounded import MOST_BYTES, http_client
 from agentfleet.backends.failures import Failures, Where
-from agentfleet.backends.strict import ANSWER, WireSchema, unfence, unwrap, wire_schema
+from agentfleet.backends.streamed import Growing
+from agentfleet.backends.strict import ANSWER, WireSchema, unfence, unwrap, wire_schema, wraps
 from agentfleet.errors import BackendError, FleetError, MissingExtra, MissingKey, Unavailable
 from agentfleet.schema import Output
 
@@ -47,12 +48,16 @@ _OURS_ALONE = frozenset({"field_shares", "path"})
 
 @dataclass(slots=True)
 class Call:
-    """Arguments of one call. `mode`: name of instructor's mode; `body`: what must stand on the wire as it is here."""
+    """Arguments of one call. `mode`: name of instructor's mode; `body`: what must stand on the wire as it is here.
+
+    `growing`: the answer is read as it is written.
+    """
 
     mode: str
     arguments: dict[str, Any]
     response_model: type[BaseModel] | None = None
     body: dict[str, Any] = field(default_factory=dict)
+    growing: Growing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ class Answer(BaseModel):
     @field_validator("text")
     @classmethod
     def _accepted(cls, text: str) -> str:
-        cls.output.parse(unwrap(text))
+        cls.output.parse(unwrap(text) if wraps(cls.output) else text)
         return text
 
 
@@ -104,6 +109,8 @@ class Instructed(ABC):
 
     sdk: ClassVar[str]
     strategies: ClassVar[tuple[str, ...]] = STRATEGIES
+    grows: ClassVar[tuple[str, ...]]
+    """Strategies whose answers can be watched while they are written."""
     default_url: ClassVar[str]
     default_strategy: ClassVar[str]
 
@@ -150,16 +157,19 @@ class Instructed(ABC):
         started = time.perf_counter()
         client = await self._client()
         heard: list[Any] = []
-        failure = await self._send(client, self._call(request), request.timeout or self.timeout, heard)
+        call, wrapped = self._call(request), request.output.kind != "text" and wraps(request.output)
+        if request.listen is not None and (request.output.kind == "text" or self.strategy in self.grows):
+            call.growing = Growing(request.listen, request.output.kind, wrapped)
+        failure = await self._send(client, call, request.timeout or self.timeout, heard)
         if failure is not None and not heard:
             # Raised out here, not where it was caught: no SDK error with its request hangs on to ours.
             raise failure
-        reply = self._read(heard[0])
+        reply = heard[0] if isinstance(heard[0], Reply) else self._read(heard[0])
         if reply is None:
             raise Unavailable(f"{self.name}: the server's answer is not a completion")
         text = unfence(reply.text) if self.strategy in ("json", "plain") else reply.text
         return Completion(
-            text=reply.text if request.output.kind == "text" else unwrap(text),
+            text=unwrap(text) if wrapped else reply.text if request.output.kind == "text" else text,
             model=self.name,
             finish=reply.finish,
             usage=reply.usage,
@@ -186,7 +196,10 @@ class Instructed(ABC):
         token = _OURS.set(True)
         try:
             async with asyncio.timeout(limit):
-                result = await self._transmit(client, call, limit, heard)
+                if call.growing is None:
+                    result = await self._transmit(client, call, limit, heard)
+                else:
+                    result = await self._stream(client, call, call.growing, limit)
         except Exception as error:  # whatever an SDK or instructor raises becomes an error of ours
             return self._failures(limit).explain(error)
         finally:
@@ -210,6 +223,10 @@ class Instructed(ABC):
             extra_body=call.body,
             **call.arguments,
         )
+
+    def _broken_off(self) -> Unavailable:
+        host = urlsplit(self.base_url).netloc
+        return Unavailable(f"{self.name}: the answer of {host} broke off before its end", retryable=True)
 
     def _failures(self, limit: float) -> Failures:
         return Failures(Where(self.name, self.model, urlsplit(self.base_url).netloc, limit), self._redact)
@@ -245,6 +262,10 @@ class Instructed(ABC):
     @abstractmethod
     def _call(self, request: Request) -> Call:
         """The arguments of a request under the strategy of this rung."""
+
+    @abstractmethod
+    async def _stream(self, client: Any, call: Call, growing: Growing, limit: float) -> Reply | None:
+        """The request, and its answer read as it is written. Raises `_broken_off` unless its end was seen."""
 
     @abstractmethod
     def _read(self, response: Any) -> Reply | None:

@@ -22,6 +22,7 @@ from agentfleet.backends.instructed import (
     tokens,
     turns,
 )
+from agentfleet.backends.streamed import Growing, read_chat, read_responses
 from agentfleet.backends.strict import ANSWER, WireSchema
 
 RESPONSES = "responses"
@@ -60,6 +61,7 @@ class OpenAI(Instructed):
 
     sdk: ClassVar[str] = "openai"
     strategies: ClassVar[tuple[str, ...]] = (*STRATEGIES, RESPONSES)
+    grows: ClassVar[tuple[str, ...]] = ("native", RESPONSES)
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     default_strategy: ClassVar[str] = "native"
 
@@ -121,6 +123,22 @@ class OpenAI(Instructed):
         if call.mode != RESPONSES:
             return await super()._transmit(client, call, limit, heard)
         return await client.responses.create(timeout=limit, extra_body=call.body, **call.arguments)
+
+    async def _stream(self, client: Any, call: Call, growing: Growing, limit: float) -> Reply | None:
+        if call.mode == RESPONSES:
+            body = {**call.body, "stream": True}
+            stream = await client.responses.create(stream=True, timeout=limit, extra_body=body, **call.arguments)
+            await read_responses(stream, growing)
+            if not growing.whole:
+                raise self._broken_off()
+            return _read_response(growing.last)
+        body = {"stream_options": {"include_usage": True}, **call.body}
+        stream = await client.chat.completions.create(stream=True, timeout=limit, extra_body=body, **call.arguments)
+        await read_chat(stream, growing)
+        if not growing.whole:
+            raise self._broken_off()
+        finish = "refusal" if growing.refusal else _finish(growing.finish)
+        return Reply(growing.refusal or growing.text, finish, _usage(growing.usage))
 
     def _shape(self, wire: WireSchema, messages: list[dict[str, str]]) -> dict[str, Any]:
         """What makes the model keep to the schema; sent as it stands here."""

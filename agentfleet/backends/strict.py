@@ -66,6 +66,11 @@ def wire_schema(output: Output, *, lengths: bool = True) -> WireSchema:
         return WireSchema(rooted, False)
 
 
+def wraps(output: Output) -> bool:
+    """Is the answer on the wire ``{"answer": …}``, because its own schema has no object at its root?"""
+    return not _is_object(output.schema if output.wide is None else output.wide)
+
+
 def unwrap(text: str) -> str:
     """The JSON inside ``{"answer": …}``, cut out of the text as it stands; any other text unchanged."""
     opened = _OPEN.match(text)
@@ -84,8 +89,12 @@ def unfence(text: str) -> str:
     return fenced[1] if fenced else text
 
 
+def _is_object(schema: Mapping[str, Any]) -> bool:
+    return schema.get("type") == "object" and "anyOf" not in schema and "oneOf" not in schema
+
+
 def _object_root(schema: Mapping[str, Any]) -> dict[str, Any]:
-    if schema.get("type") == "object" and "anyOf" not in schema and "oneOf" not in schema:
+    if _is_object(schema):
         return dict(schema)
     inner = {key: value for key, value in schema.items() if key != "$defs"}
     wrapped: dict[str, Any] = {

@@ -177,7 +177,8 @@ class RunContext:
         return self.priority if nearest is None else nearest
 
     def seconds_left(self) -> float | None:
-        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+        ends = self.ends()
+        return None if ends is None else max(ends - time.monotonic(), 0.0)
 
 
 @dataclass(slots=True)

@@ -29,24 +29,14 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """An answer as far as it is written: told some ten times a second, by backends that can.
+    """An answer as far as it is written, told by backends that can: text, or JSON data (its last strings unfinished).
 
-    It may yet be refused: only `StepFinished` tells a value. `text`: all that stands so far.
+    Nothing has judged it yet, and another attempt may follow: only `StepFinished` tells a value.
     """
 
     path: str
     model: str
-    text: str
-
-    @property
-    def value(self) -> Any:
-        """What the text holds so far: JSON with its last strings and lists unfinished, or the plain text itself."""
-        from pydantic_core import from_json
-
-        try:
-            return from_json(self.text, allow_partial="trailing-strings")
-        except ValueError:
-            return self.text
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)

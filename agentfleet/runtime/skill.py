@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -271,13 +272,17 @@ class _Climb:
             listen=self._listen(model.name) if self.visit.context.listener is not None else None,
         )
 
-    def _listen(self, model: str) -> Callable[[str], None]:
+    def _listen(self, model: str) -> Callable[[Any], None]:
         """Hands on what a backend tells while it writes, from whatever thread, on the loop of the run."""
-        path, emit, loop = self.visit.path, self.visit.context.emit, asyncio.get_running_loop()
+        path, emit = self.visit.path, self.visit.context.emit
+        loop, here = asyncio.get_running_loop(), threading.get_ident()
 
-        def told(text: str) -> None:
+        def told(value: Any) -> None:
+            if threading.get_ident() == here:
+                emit(Writing(path, model, value))
+                return
             with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(emit, Writing(path, model, text))
+                loop.call_soon_threadsafe(emit, Writing(path, model, value))
 
         return told
 

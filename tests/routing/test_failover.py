@@ -15,6 +15,7 @@ from servers.protocol import ProtocolServer, Reply, error, good, hang, refusal
 from agentfleet import Fleet, Model, OnFail, ask, extract, graph
 from agentfleet.ledger.open import open_ledger
 from agentfleet.routing import breaker, retry
+from agentfleet.runtime.events import Writing
 from agentfleet.runtime.session import Session
 
 pytestmark = pytest.mark.server
@@ -222,3 +223,21 @@ def test_on_fail_wait_is_still_a_persons(opened: Opened) -> None:
     with ProtocolServer(error(503)) as down:
         run = opened(model("a", down)).run(asks, {"text": "x"})
     assert run.status == "waiting"
+
+
+def test_who_streams_a_run_sees_the_answer_grow(opened: Opened) -> None:
+    async def main(session: Session) -> list[Any]:
+        return [event async for event in session.stream(desk, {"text": "x"})]
+
+    with ProtocolServer(good(GOOD)) as server:
+        events = asyncio.run(main(opened(model("a", server))))
+    grown = [event for event in events if isinstance(event, Writing)]
+    assert grown and {event.path for event in grown} == {"order"}
+    assert all(event.value.keys() <= {"order_id", "amount"} for event in grown)
+    assert events[-1].run.value == 2.5 and server.seen[0].body["stream"] is True
+
+
+def test_a_run_that_nobody_watches_asks_for_no_stream(opened: Opened) -> None:
+    with ProtocolServer(good(GOOD)) as server:
+        opened(model("a", server)).run(desk, {"text": "x"})
+    assert "stream" not in server.seen[0].body

@@ -184,15 +184,6 @@ def test_a_local_model_is_heard_while_it_writes(tmp_path: Path) -> None:
     heard = [event for event in events if isinstance(event, Writing)]
     (done,) = [event for event in events if isinstance(event, AttemptMade)]
     assert heard and {event.path for event in heard} == {"note"}
-    assert all(done.attempt.answer.startswith(event.text) for event in heard)
     final = json.loads(done.attempt.answer)["text"]
-    assert all(final.startswith(event.value.get("text", "")) for event in heard if isinstance(event.value, dict))
+    assert all(final.startswith(event.value.get("text", "")) for event in heard)
     assert events.index(heard[-1]) < events.index(done)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("", ""), ("Dear A", "Dear A"), ('{"a":1,"b":"hel', {"a": 1, "b": "hel"}), ("[1,2", [1, 2]), ('{"a', {})],
-)
-def test_what_is_half_written_can_be_read(text: str, value: Any) -> None:
-    assert Writing("note", "smol", text).value == value

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 import uvicorn
+from servers import sse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -200,7 +201,9 @@ class ProtocolServer:
     def _in_pieces(self, reply: Reply, whole: Response, request: Request) -> Response:
         body = bytes(whole.body)
         length = max(reply.swell, len(body)) if reply.told else None
-        headers = {"content-type": "application/json"} | ({} if length is None else {"content-length": str(length)})
+        headers = {"content-type": whole.headers["content-type"]} | (
+            {} if length is None else {"content-length": str(length)}
+        )
         return StreamingResponse(self._pieces(reply, body, request), whole.status_code, headers)
 
     async def _pieces(self, reply: Reply, body: bytes, request: Request) -> AsyncIterator[bytes]:
@@ -252,7 +255,11 @@ def _response(reply: Reply, path: str, body: Mapping[str, Any]) -> Response:
     if reply.status >= 400:
         return JSONResponse(_error(reply, path), status_code=reply.status, headers=dict(reply.headers))
     render = {"/v1/chat/completions": _chat, "/v1/responses": _responses, "/v1/messages": _messages}[path]
-    text = json.dumps(render(reply, _spoken(reply, body), body))  # NaN and infinity as they are: bad servers write them
+    spoken = _spoken(reply, body)
+    answer = render(reply, spoken, body)
+    if body.get("stream"):
+        return Response(sse.stream(path, answer, spoken), headers=dict(reply.headers), media_type="text/event-stream")
+    text = json.dumps(answer)  # NaN and infinity as they are: bad servers write them
     if reply.code == "twice":
         text = f"{text[:-1]},{text[1:]}"
     return Response(text, headers=dict(reply.headers), media_type="application/json")

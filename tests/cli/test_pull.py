@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -131,6 +132,19 @@ def test_pull_tells_what_it_fetched_and_how_to_use_it(project: Path, hub: HubSer
     again = command("models", "pull", NAME, "--json")
     assert json.loads(again.out)["snippet"].endswith(done.out[done.out.index("[[models]]") :])
     assert "is here, as the lock knows it" in again.err
+
+
+def test_ctrl_c_keeps_what_was_fetched(project: Path, hub: HubServer) -> None:
+    hub.repos[SMOL] = repo({FILE: gguf(size=24 * 2**20)})
+    hub.stop_after = 15 * 2**20
+    process = start(project, "models", "pull", NAME)
+    until_bytes(part(project), 10 * 2**20)
+    process.send_signal(signal.SIGINT)
+    done = ended(process)
+    assert (done.code, "Traceback" in done.err) == (130, False)
+    hub.go.set()
+    assert ended(start(project, "models", "pull", NAME)).code == 0
+    assert hub.asked("GET", "/store/")[-1].range == f"bytes={10 * 2**20}-"
 
 
 def test_a_pull_that_fails_says_why_in_one_line(hub: HubServer, command: Command) -> None:

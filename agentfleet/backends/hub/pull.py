@@ -134,7 +134,8 @@ class _Pulling:
 
     def pull(self) -> Pulled:
         branch = self.branch()
-        listing = self.hub.listing(self.asked.reference.repo, self.pinned.revision if self.pinned else branch)
+        repo = self.known.repo if self.known else self.asked.reference.repo  # the catalogue may name another one by now
+        listing = self.hub.listing(repo, self.pinned.revision if self.pinned else branch)
         file, remotes = self.chosen(listing)
         size = sum(remote.size or 0 for remote in remotes) / 1e6
         self.say(f"{Reference(listing.repo, file, listing.revision[:12])} from {self.hub.host}, {size:.0f} MB")

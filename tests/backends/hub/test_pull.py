@@ -328,6 +328,15 @@ def test_what_is_locked_is_fetched_as_it_was(hub: HubServer, tmp_path: Path) -> 
     refused(tmp_path, f"{REF}@{'2' * 40}", UsageError, f"at {'1' * 40}, not at {'2' * 40}. To move it: --update")
 
 
+def test_a_locked_model_stays_with_its_repository(hub: HubServer, tmp_path: Path) -> None:
+    found = pull(REF, tmp_path).model_copy(update={"model": "Qwen3-1.7B", "format": "Q8_0"})
+    save_lock(load_lock(tmp_path).with_pulled(found))
+    found.opened(tmp_path).unlink()
+    assert wanted("Qwen3-1.7B:Q8_0").reference.repo != "o/m"
+    for update in (False, True):
+        assert pull("Qwen3-1.7B:Q8_0", tmp_path, update=update).repo == "o/m"
+
+
 def test_update_moves_it_and_tells_what_changed(hub: HubServer, tmp_path: Path) -> None:
     before = pull(REF, tmp_path)
     moved(hub)

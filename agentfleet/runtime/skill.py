@@ -199,6 +199,11 @@ class _Climb:
             self.purse.hold(model, tokens, request.max_tokens)
         return reason
 
+    def _settle(self, cost: float | None) -> None:
+        """At once, and not when the answer was judged: a check may ask models itself, and would wait for this money."""
+        self.purse.settle(cost)
+        self.visit.context.accounts.changed()
+
     def _put_back(self) -> None:
         if self.purse.held:
             self.purse.release()
@@ -258,10 +263,13 @@ class _Climb:
         try:
             completion = await dispatcher.complete(backend, model, request)
         except CallTimeout as error:
+            self._settle(None)  # it may have been answered, and billed
             self._seen(model, request.timeout or model.timeout)
             return error
         except BackendError as error:
+            self._settle(0.0)
             return error
+        self._settle(completion.cost)
         self._seen(model, completion.seconds)
         dispatcher.watch.answered(self.visit.step.name, completion.usage.output_tokens)
         return completion
@@ -284,8 +292,6 @@ class _Climb:
         The accepted one is left to the node's own transaction: answer and completion are one commit.
         """
         context = self.visit.context
-        self.purse.settle(None if attempt.outcome is Outcome.TIMEOUT else attempt.cost)
-        context.accounts.changed()
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
         if attempt.outcome is Outcome.VALID:

@@ -14,10 +14,10 @@ from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.ids import digest
 from agentfleet.labels import PUBLIC, Label, join_all
 from agentfleet.runtime.context import Blocked, Interrupted, RunContext
+from agentfleet.runtime.judge import problem_of
 from agentfleet.runtime.node import ANY_VALUE, RAISED, Done, Visit, block, moved, user_error
 from agentfleet.runtime.run import Wait
 from agentfleet.runtime.scope import Scope
-from agentfleet.runtime.skill import problem_of
 
 T = TypeVar("T")
 Runner = Callable[..., Awaitable[tuple[Any, Label]]]

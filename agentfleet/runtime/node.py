@@ -167,7 +167,7 @@ async def _plain(visit: Visit) -> Done:
         await _announce(visit)
     value = await call_body(visit)
     if visit.step.checks:
-        from agentfleet.runtime.skill import problem_of
+        from agentfleet.runtime.judge import problem_of
 
         problem = await problem_of(visit, value)
         if problem:

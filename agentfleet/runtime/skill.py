@@ -6,10 +6,10 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
@@ -30,15 +30,16 @@ from agentfleet.routing.outcome import Attempt, Outcome
 from agentfleet.routing.purse import Purse
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade, Writing
+from agentfleet.runtime.judge import made_up, problem_of
 from agentfleet.runtime.mailbox import awaited
-from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
+from agentfleet.runtime.node import Done, Visit, block, call_body
 from agentfleet.runtime.parts import Splitter
 from agentfleet.runtime.run import Wait
 from agentfleet.schema import Output, codec
-from agentfleet.verbatim import evidence, narrow, ungrounded, unsaid
+from agentfleet.verbatim import evidence, narrow
 
 if TYPE_CHECKING:
-    from agentfleet.graph.step import Step
+    pass
 
 
 async def run_skill(visit: Visit) -> Done:
@@ -81,35 +82,6 @@ def _output(visit: Visit) -> Output:
         return plan_output(visit.step, visit.inputs)
     assert visit.step.output is not None
     return visit.step.output
-
-
-async def problem_of(visit: Visit, value: Any, output: Output | None = None, texts: Sequence[str] = ()) -> str:
-    """What is wrong with a value: text that stands nowhere, or what the first check that raises says."""
-    if output is not None:
-        problem = made_up(visit.step, value, output, texts)
-        if problem:
-            return problem
-    if not visit.step.checks:
-        return ""
-    return await visit.context.pools.run(visit.depth, partial(_checked, visit, value))
-
-
-def made_up(step: Step[..., Any], value: Any, output: Output, texts: Sequence[str]) -> str:
-    """What stands in no text though it should, "" for nothing: a Verbatim field, a number of a summary."""
-    problem = ungrounded(output, value, texts)
-    return unsaid(output, value, texts) if not problem and step.grounded else problem
-
-
-def _checked(visit: Visit, value: Any) -> str:
-    given = [visit.inputs[param.name] for param in visit.step.params]
-    for check in visit.step.checks:
-        try:
-            check(value, *given)
-        except (ValueError, AssertionError) as error:
-            return str(error) or f"the check {getattr(check, '__name__', 'check')} refused it"
-        except RAISED as error:
-            raise user_error(visit, error) from error
-    return ""
 
 
 @dataclass
@@ -227,6 +199,11 @@ class _Climb:
             self.purse.hold(model, tokens, request.max_tokens)
         return reason
 
+    def _settle(self, cost: float | None) -> None:
+        """At once, and not when the answer was judged: a check may ask models itself, and would wait for this money."""
+        self.purse.settle(cost)
+        self.visit.context.accounts.changed()
+
     async def _tokens(self, backend: Backend, request: Request) -> int | None:
         try:
             return await self.visit.context.dispatcher.tokens(backend, request)
@@ -324,10 +301,13 @@ class _Climb:
         try:
             completion = await dispatcher.complete(backend, model, request)
         except CallTimeout as error:
+            self._settle(None)  # it may have been answered, and billed
             self._seen(model, request.timeout or model.timeout)
             return error
         except BackendError as error:
+            self._settle(0.0)
             return error
+        self._settle(completion.cost)
         self._seen(model, completion.seconds)
         dispatcher.watch.answered(self.visit.step.name, completion.usage.output_tokens)
         return completion
@@ -350,8 +330,6 @@ class _Climb:
         The accepted one is left to the node's own transaction: answer and completion are one commit.
         """
         context = self.visit.context
-        self.purse.settle(None if attempt.outcome is Outcome.TIMEOUT else attempt.cost)
-        context.accounts.changed()
         context.pay(attempt)
         context.emit(AttemptMade(self.visit.path, attempt))
         if attempt.outcome is Outcome.VALID and not attempt.of_part:

@@ -19,6 +19,7 @@ from agentfleet.backends.backend import Completion, Request, Usage
 from agentfleet.errors import CallTimeout
 from agentfleet.fleet.budget import Budget
 from agentfleet.ledger.open import open_ledger
+from agentfleet.runtime.runner import use_session
 
 ROOT = Path(__file__).parents[2]
 WORST, PAID = 0.1, 0.01
@@ -150,6 +151,29 @@ def test_all_runs_of_a_session_share_the_days_budget(limits: dict[str, Any], tmp
     runs = session.run_many(once, [{"text": f"x {n}"} for n in range(10)], 10, lambda index, run: None)
     assert sum(run.status == "done" for run in runs if run is not None) == backend.calls == 3
     assert backend.most == 1
+    session.close()
+
+
+@summarise(tier="large")
+def looked_at(text: str) -> str:
+    """Sum up."""
+    return ask(text)
+
+
+@looked_at.check
+def another_model_agrees(value: str, text: str) -> None:
+    assert gist(value)
+
+
+def test_a_check_that_asks_a_model_finds_the_money_of_the_call_that_it_checks(tmp_path: Path) -> None:
+    backend = Priced()
+    session = opened_at(tmp_path, backend, day=0.115)
+    before = use_session(session)
+    try:
+        assert looked_at(text="x") == "short"
+    finally:
+        use_session(before)
+    assert backend.calls == 2
     session.close()
 
 

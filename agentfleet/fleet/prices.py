@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,8 +68,15 @@ def _own(price: Mapping[str, Any], usage: Tokens) -> float:
     return (fresh * given + usage.cached_tokens * cached + usage.output_tokens * written) / _MILLION
 
 
+@cache
+def _tables() -> str:
+    """The version of `genai-prices`, "" where it is not installed. Asked once: its answer is on disk."""
+    return version("genai-prices") if importlib.util.find_spec("genai_prices") is not None else ""
+
+
 def _looked_up(model: Model, name: str | None, usage: Tokens) -> Quote:
-    if importlib.util.find_spec("genai_prices") is None:
+    tables = _tables()
+    if not tables:
         return Quote(None, "unknown")
     import genai_prices
 
@@ -82,7 +90,7 @@ def _looked_up(model: Model, name: str | None, usage: Tokens) -> Quote:
     except (LookupError, ValueError):
         return Quote(None, "unknown")
     updated = found.auto_update_timestamp
-    as_of = updated.date().isoformat() if updated else f"tables of version {version('genai-prices')}"
+    as_of = updated.date().isoformat() if updated else f"tables of version {tables}"
     return Quote(float(found.total_price), "genai-prices", as_of)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agentfleet.backends.backend import Usage
 from agentfleet.fleet.model import Model
-from agentfleet.fleet.prices import cost, quote
+from agentfleet.fleet.prices import _tables, cost, quote
 
 USAGE = Usage(input_tokens=1_000_000, output_tokens=100_000, cached_tokens=400_000, reasoning_tokens=50_000)
 
@@ -47,5 +47,9 @@ def test_a_model_on_this_machine_costs_nothing() -> None:
 
 def test_without_the_tables_the_price_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert cost(model(model="gpt-4o"), USAGE) is None
-    assert quote(model(model="gpt-4o"), USAGE).source == "unknown"
+    _tables.cache_clear()
+    try:
+        assert cost(model(model="gpt-4o"), USAGE) is None
+        assert quote(model(model="gpt-4o"), USAGE).source == "unknown"
+    finally:
+        _tables.cache_clear()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agentfleet.backends.head import vectors
-from agentfleet.backends.head.calibrate import least_loss, surest, temperature_of
+from agentfleet.backends.head.calibrate import least_loss, temperature_of
 from agentfleet.backends.head.corpus import (
     Corpus,
     corpus_of,
@@ -130,8 +130,8 @@ def _choose(corpus: Corpus, parts: list[Ints], thorough: bool) -> tuple[Plan, He
 
 
 def _with_share(corpus: Corpus, plan: Plan, held_out: HeldOut) -> tuple[Plan, HeldOut]:
-    found = surest([blend(held_out.worn, share) for share in SHARES], corpus.labels)
-    return replace(plan, share=SHARES[found]), held_out
+    share = min(SHARES, key=lambda share: least_loss(blend(held_out.worn, share), corpus.labels))
+    return replace(plan, share=share), held_out
 
 
 class Fold:

@@ -1,11 +1,7 @@
-"""How sure a head may be: the temperature at which what it said of held-out texts is true as often as it claims.
-
-And which of several heads is surest where it is right.
-"""
+"""How sure a head may be: the temperature at which what it said of held-out texts is true as often as it claims."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,34 +29,7 @@ _TEMPERATURES = np.exp(np.linspace(np.log(0.1), np.log(8), 100))
 
 def least_loss(scores: Doubles, labels: Ints) -> float:
     """The mean loss at the best temperature."""
-    return float(_at_best(scores, labels)[0].mean())
-
-
-def surest(found: Sequence[Doubles], labels: Ints) -> int:
-    """The number of the scores that put their errors last, of those that held-out folds do not speak against.
-
-    A head answers what it is surest of, so the mean share wrong among its surest 1, 2, … texts counts; the loss only
-    bars what is more than one standard error worse than the best.
-    """
-    fitted = [_at_best(scores, labels) for scores in found]
-    best = min(fitted, key=lambda one: float(one[0].mean()))[0]
-    worse = [losses - best for losses, _ in fitted]
-    error = [float(one.std()) / len(labels) ** 0.5 for one in worse]
-    open_ = [number for number, one in enumerate(worse) if one.mean() <= error[number]]
-    return min(open_, key=lambda number: _risk(fitted[number][1], labels))
-
-
-def _risk(shares: Doubles, labels: Ints) -> float:
-    order = np.argsort(-shares.max(axis=1), kind="stable")
-    wrong = np.cumsum((shares.argmax(axis=1) != labels)[order])
-    return float((wrong / np.arange(1, len(wrong) + 1)).mean())
-
-
-def _at_best(scores: Doubles, labels: Ints) -> tuple[NDArray[np.float64], Doubles]:
-    """Each text's loss at the best temperature, and the shares there."""
-    losses = {float(t): _losses(scores, labels, t, 1e-6) for t in _TEMPERATURES[::4]}
-    best = min(losses, key=lambda t: float(losses[t].mean()))
-    return losses[best], probabilities(scores, best, 1e-6)
+    return min(float(_losses(scores, labels, t, 1e-6).mean()) for t in _TEMPERATURES[::4])
 
 
 def _losses(scores: Doubles, labels: Ints, temperature: float, uniform: Any) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from agentfleet.errors import MissingExtra, ModelFileError
 from agentfleet.ids import fingerprint
 
 FORMAT = 2
-_CODE = ("features", "fit", "folds", "solve", "trained", "vectors")
+_CODE = ("calibrate", "corpus", "features", "fit", "folds", "held_out", "solve", "squares", "trained", "vectors")
 
 
 def key_of(skill: str, options: Sequence[str], examples: Sequence[tuple[str, str]]) -> str:

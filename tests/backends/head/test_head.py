@@ -204,3 +204,15 @@ def test_options_without_a_text_value_answer_with_their_value() -> None:
     head = Head.for_skill("warm", output.questions[0], [(t, texts[label == "warm"]) for t, label in EXAMPLES])
     found = asyncio.run(head.complete(replace(request("the sun and the fire"), output=output)))
     assert json.loads(found.text) is True
+
+
+def test_a_head_is_kept_under_all_the_code_that_made_it() -> None:
+    home, found, open_ = Path(store.__file__).parent, set[str](), ["fit"]
+    while open_:
+        name = open_.pop()
+        found.add(name)
+        for line in (home / f"{name}.py").read_text().splitlines():
+            if line.startswith("from agentfleet.backends.head"):
+                place, _, names = line.removeprefix("from agentfleet.backends.head").partition(" import ")
+                open_ += {place[1:] or names.strip()} - found
+    assert found - {"measure"} == set(store._CODE)  # measure only says how good it is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,8 @@ def serve_model(
     from agentfleet.serve.served import Served
 
     secret = _secret(name, key)
+    if not secret and not names_of(host):
+        print(f"anyone who reaches {host} may use {name}: --key env:VARIABLE asks them for a key", file=sys.stderr)
     engine = _engine(_local(name, chosen_fleet(None, fleet)))
     found = listening(host, port)
     engine.load()

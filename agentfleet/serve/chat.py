@@ -8,7 +8,8 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import takewhile
+from typing import Any, Literal, TypeAlias, cast
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -21,21 +22,28 @@ from agentfleet.serve.bodies import ChatBody, ObjectForm, SchemaForm, Turn
 from agentfleet.serve.problems import Problem
 from agentfleet.serve.served import Served, unless_gone
 
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation(Prompt):
-    """A prompt that is the client's own turns. The last one is its block, so what stands before it can be kept."""
+    """A prompt that is the client's own turns: those of the system that lead it, then a block for each that follows.
 
-    turns: tuple[Message, ...] = ()
+    So the engine keeps what the system says as it keeps a skill's instruction, and a longer talk goes on where it was.
+    """
+
+    system_turns: tuple[Message, ...] = ()
 
     def messages(self) -> list[Message]:
-        return [*self.turns[:-1], replace(self.turns[-1], content=self.blocks[0].text)]
+        return [*self.system_turns, *(Message(cast(Role, block.name), block.text) for block in self.blocks)]
 
 
 def conversation(turns: list[Turn]) -> Conversation:
     """The prompt of a chat request."""
-    found = tuple(Message("system" if t.role == "developer" else t.role, t.text) for t in turns)
-    return Conversation("", (Block("last", found[-1].content),), turns=found)
+    found = [Message("system" if t.role == "developer" else t.role, t.text) for t in turns]
+    leading = tuple(takewhile(lambda turn: turn.role == "system", found))
+    blocks = tuple(Block(turn.role, turn.content) for turn in found[len(leading) :])
+    return Conversation("", blocks, system_turns=leading)
 
 
 async def chat(served: Served, http: HttpRequest, body: ChatBody) -> Response:

@@ -105,7 +105,7 @@ class Served:
         self.answered += 1
         self._seconds.append(done.seconds)
         fresh, written = done.usage.input_tokens - done.usage.cached_tokens, done.usage.output_tokens
-        if fresh > 0:
+        if fresh > 0 and written > 0:  # the time of a decision goes into its options as well
             self._read.append(max(0.0, done.seconds - writing) / fresh)
         if written > 1:
             self._written.append(writing / (written - 1))

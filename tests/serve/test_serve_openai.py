@@ -85,6 +85,15 @@ def test_a_seed_repeats_and_another_differs(client: openai.OpenAI) -> None:
     assert len({told(seed) for seed in (1, 2, 3)}) > 1
 
 
+def test_what_was_read_before_is_not_read_again(client: openai.OpenAI) -> None:
+    turns: Any = [{"role": "system", "content": "You know all about foxes, badgers and hedgehogs."}, *ASKED]
+    done = client.chat.completions.create(model="smollm2", messages=turns, max_tokens=4)
+    more: Any = [*turns, {"role": "assistant", "content": done.choices[0].message.content}, *ASKED]
+    again = client.chat.completions.create(model="smollm2", messages=more, max_tokens=4)
+    assert done.usage is not None and again.usage is not None and again.usage.prompt_tokens_details is not None
+    assert (again.usage.prompt_tokens_details.cached_tokens or 0) > 20
+
+
 def test_the_list_of_models_names_it_and_its_context(client: openai.OpenAI) -> None:
     (model,) = client.models.list().data
     assert (model.id, model.owned_by) == ("smollm2", "agentfleet")

@@ -104,6 +104,7 @@ def closed(server: Endpoint) -> bool:
         (("smollm2", "--key", "secret"), "env:NAME"),
         (("smollm2", "--key", "env:NOT_SET_HERE"), "NOT_SET_HERE, which is not set"),
         (("smollm2", "--host", "256.1.1.1"), "cannot listen on 256.1.1.1"),
+        (("smollm2", "--host", "256.1.1.1"), "anyone who reaches 256.1.1.1 may use smollm2: --key env:VARIABLE"),
         (("far",), "far runs on openai; serve-model serves llama_cpp models"),
     ],
 )

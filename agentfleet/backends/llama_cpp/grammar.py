@@ -114,7 +114,7 @@ class Constraint:
         """The tokens that must come next, taken already."""
         tokens: list[int] = self._forced()
         if tokens and not self._matcher.consume_tokens(tokens):
-            raise Unfit(f"the grammar refused its own tokens: {self._matcher.get_error()}")
+            raise BackendError(f"the grammar refused its own tokens: {self._matcher.get_error()}")
         self.done = self._stopped()
         return tokens
 
@@ -161,9 +161,11 @@ def grammar_of(output_type: Any) -> str:
 
 
 def _is_barren(matcher: Any) -> bool:
-    """Does it come to its end before anything was written?"""
-    if not matcher.compute_ff_tokens():
-        matcher.compute_bitmask()
+    """Does it come to its end before anything was written, or go on without end?"""
+    tokens = matcher.compute_ff_tokens()
+    if tokens:
+        return not matcher.consume_tokens(tokens)
+    matcher.compute_bitmask()
     return bool(matcher.is_stopped())
 
 

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from agentfleet.cli import render
 from agentfleet.cli.app import FleetFile, Json, app
-from agentfleet.errors import AgentfleetError, FleetError, MissingKey
+from agentfleet.cli.find import graph_names
+from agentfleet.errors import AgentfleetError, FleetError, MissingKey, nearest
 from agentfleet.fleet.config import fleet_file, known_secrets, project_root, read_fleet, resolve_key
 from agentfleet.fleet.model import Fleet, Model, default_fleet
 from agentfleet.runtime.redact import redacted_text
@@ -160,6 +161,7 @@ def key_text(model: Model) -> str:
 
 def notes(fleet: Fleet) -> list[str]:
     """What is no mistake and yet worth knowing."""
+    known = set(graph_names(project_root()))
     filled = {tier for model in fleet.models for tier in model.tiers}
     empty = [tier for tier in fleet.tiers if tier not in filled]
     found = [f"empty tiers: {', '.join(empty)} (steps that climb there wait)"] if empty else []
@@ -172,7 +174,14 @@ def notes(fleet: Fleet) -> list[str]:
         found.append(f"budget: {', '.join(limits)}")
         if unpriced and not budget.allow_unpriced:
             found.append(f"no step with a budget asks {', '.join(unpriced)}: state a price, or allow_unpriced = true")
-    return [*found, *(f"rule {number}: {rule}" for number, rule in enumerate(fleet.rules, 1))]
+    found += [f"rule {number}: {rule}" for number, rule in enumerate(fleet.rules, 1)]
+    return found + [
+        f"no graph {name!r} here, which the file names{nearest(name, known)}" for name in sorted(_graphs(fleet) - known)
+    ]
+
+
+def _graphs(fleet: Fleet) -> set[str]:
+    return {*fleet.budget.graphs, *(name for rule in fleet.rules for name in rule.when.graph)}
 
 
 def _rows(fleet: Fleet) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from agentfleet.cli import render
-from agentfleet.cli.app import FleetFile, Frontier, GraphName, Json, app, chosen_fleet, reading
+from agentfleet.cli.app import FleetFile, Frontier, GraphName, Json, app, chosen_fleet, opened, reading
 from agentfleet.cli.find import find_graph
 from agentfleet.errors import UnknownName, UsageError, nearest
 from agentfleet.fleet.config import project_root
@@ -44,7 +44,9 @@ def explain(
     given: Annotated[
         str, typer.Option("--input", "-i", metavar="JSON|@FILE", help="The step's inputs as an object, or its text.")
     ],
-    run: Annotated[bool, typer.Option("--run", help="Then run the step, and show what happened beside.")] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Then run the step, as a run of its own, and show what happened.")
+    ] = False,
     frontier: Frontier = None,
     fleet: FleetFile = None,
     as_json: Json = False,
@@ -67,7 +69,10 @@ def explain(
     with reading() as ledger:
         recall(dispatcher, ledger)
         told = asyncio.run(_explained(dispatcher, found, inputs, label, graph, ledger))
-    happened = _run(found, inputs, dispatcher, root) if run else None
+    happened = None
+    if run:
+        with opened(frontier, fleet) as session:
+            happened = session.run(found, inputs)
     if as_json:
         attempts = None if happened is None else [attempt.to_json() for _, attempt in happened.attempts]
         print(json.dumps({"graph": graph, "path": path, **told.to_json(), "happened": attempts}))
@@ -161,17 +166,6 @@ async def _explained(
         return await explained(dispatcher, step, inputs, label, graph, purse)
     finally:
         await dispatcher.close()
-
-
-def _run(step: Step[..., Any], inputs: dict[str, Any], dispatcher: Dispatcher, root: Path) -> Run[Any]:
-    from agentfleet.ledger.open import open_ledger
-    from agentfleet.runtime.session import Session
-
-    session = Session(dispatcher.fleet, open_ledger(":memory:", root), root)
-    try:
-        return session.run(step, inputs)
-    finally:
-        session.close()
 
 
 def lines(told: Explanation, graph: str, path: str, step: Step[..., Any]) -> list[str]:

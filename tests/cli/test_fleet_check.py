@@ -65,9 +65,11 @@ def test_a_good_file_is_shown_without_a_call(project: Path) -> None:
 
 
 def test_a_missing_key_is_no_mistake_of_the_file(project: Path) -> None:
-    written(project, FILE.format(openai="http://127.0.0.1:1/v1", anthropic="http://127.0.0.1:1"))
+    text = FILE.format(openai="http://127.0.0.1:1/v1", anthropic="http://127.0.0.1:1")
+    written(project, text.replace('kind = "plan"', 'graph = "triaje"'))
     (done,) = check(project, "--json").rows
     assert done["problems"] == []
+    assert done["notes"][-1] == "no graph 'triaje' here, which the file names; did you mean 'triage'?"
     assert [(m["name"], m["key"]) for m in done["models"]] == [("near", "–"), ("far", "missing: FLEET_CHECK_KEY")]
 
 

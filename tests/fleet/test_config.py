@@ -229,6 +229,14 @@ def test_a_frontier_model_that_the_file_names_is_not_added_twice(tmp_path: Path)
     assert with_frontier(fleet, ["openai:qwen"]).models[-1].name == "openai:qwen"
 
 
+def test_a_private_address_in_a_url_variable_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://169.254.169.254/v1")
+    with pytest.raises(FleetError, match="'x': base_url names the private address 169.254.169.254"):
+        with_frontier(default_fleet(), ["openai:x"])
+    allowed = Fleet(default_fleet().models, allow_hosts=["169.254.169.254"])
+    assert with_frontier(allowed, ["openai:x"]).models[-1].place == "private"
+
+
 @pytest.mark.parametrize("text", ["claude-test", "anthropic:", "gemini:pro", ""])
 def test_other_frontier_texts_say_what_to_write(text: str) -> None:
     with pytest.raises(FleetError, match="write anthropic:MODEL or openai:MODEL"):

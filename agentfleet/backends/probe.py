@@ -243,7 +243,7 @@ _FUNCTION = {"name": "weather", "description": "The weather of a city.", "parame
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}  # fmt: skip
 _TOOL: Final = {
     "tools": [{"type": "function", "function": _FUNCTION}],
-    "tool_choice": "required",
+    "tool_choice": {"type": "function", "function": {"name": "weather"}},
     "max_tokens": ROOM,
 }
 

@@ -42,7 +42,10 @@ def doctor(as_json: Json = False) -> None:
     else:
         out = render.console()
         for what, good, note in checks:
-            out.print(f"{'[green]ok[/]     ' if good else '[yellow]missing[/]'} {what}: {render.safe(note)}")
+            first, *more = note.split("\n")
+            out.print(f"{'[green]ok[/]     ' if good else '[yellow]missing[/]'} {what}: {render.safe(first)}")
+            for line in more:
+                out.print(f"        {render.safe(line)}")
     if not all(good for what, good, _ in checks if what in ("python", "fleet", "ledger")):
         raise typer.Exit(1)
 

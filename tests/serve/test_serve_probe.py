@@ -65,7 +65,7 @@ def test_a_running_server_is_offered_by_doctor_and_init_and_not_used(
     monkeypatch.setattr(discover, "PORTS", {endpoint.port: "vLLM"})
     monkeypatch.setattr(discover, "LIMIT", 30.0)
     shown = command("doctor").out
-    assert f'base_url = "{endpoint.url}/v1"' in shown
+    assert f'base_url = "{endpoint.url}/v1"' in [line.strip() for line in shown.splitlines()]
     notes: dict[str, Any] = {row["what"]: row for row in json.loads(command("doctor", "--json").out)}
     assert "not used until" in notes["server agentfleet serve-model"]["note"]
     assert command("init", "desk").code == 0

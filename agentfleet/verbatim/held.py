@@ -172,7 +172,10 @@ def _places(field: Marked, value: Any, part: int, source: Source) -> Iterator[tu
             if mark.kind == "number" and abs(mark.value - float(value)) < 1e-9:
                 yield mark.start, mark.end
         return
-    text, spans = source.origins[part]
-    for start, end in places_of(folded(str(value)), text):
+    written, text = str(value), source.parts[part]
+    spans: list[tuple[int, int]] | None = None
+    if next(places_of(written, text), None) is None:  # only then is every character looked at
+        written, (text, spans) = folded(written), source.origins[part]
+    for start, end in places_of(written, text):
         if field.pattern is None or not (text[start - 1 : start] == "-" or text[end : end + 1] == "-"):
-            yield spans[start][0], spans[end - 1][1]
+            yield (start, end) if spans is None else (spans[start][0], spans[end - 1][1])

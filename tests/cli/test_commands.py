@@ -127,7 +127,7 @@ def examples() -> list[str]:
 def test_every_command_shows_examples() -> None:
     shown = {shlex.split(line)[1] for line in examples()}
     alone = {"answer", "check", "doctor", "draw", "init", "resume", "run", "runs", "show"}
-    assert shown == alone | {"learn", "models", "serve-model"}
+    assert shown == alone | {"fleet", "learn", "models", "route", "serve-model"}
 
 
 ASKS = '''\
@@ -181,8 +181,8 @@ def write_topic(project: Path) -> None:
     write_rows(project / "corrected.jsonl", *rows[1::2])
 
 
-ELSEWHERE = (" models tune ", " models pull ", " models rm ", " models verify Q", " models probe ", " serve-model ")
-"""They take minutes, or need a hub or a server: their own tests run them (test_tune, test_pull, tests/serve)."""
+ELSEWHERE = ("models tune ", "models pull ", "models rm ", "models verify Q", "models probe ", "serve-model ", "route explain ")
+"""They take minutes, or need a hub, a server or the stock graph: test_tune, test_pull, test_route and tests/serve run them."""
 
 
 @pytest.mark.parametrize("line", [line for line in examples() if not any(part in line for part in ELSEWHERE)])

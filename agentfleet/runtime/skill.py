@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
-from agentfleet.errors import BackendError, CallTimeout, MissingExtra, PlanError, StepFailed
+from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
 from agentfleet.fleet.model import Model
 from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.graph.trace import Ask
 from agentfleet.ids import canonical_json
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
-from agentfleet.routing.arrange import Arrangement, arrange
-from agentfleet.routing.describe import ANSWER_TOKENS, Description
+from agentfleet.routing.describe import ANSWER_TOKENS
 from agentfleet.routing.dispatch import Ladder
+from agentfleet.routing.eligible import context_refusal
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Stuck, Task, climb
-from agentfleet.routing.match import barred, unfit
 from agentfleet.routing.outcome import Attempt, Outcome
-from agentfleet.routing.purse import Purse
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade
 from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import RAISED, Done, Visit, block, call_body, user_error
 from agentfleet.runtime.run import Wait
+from agentfleet.runtime.steer import Steer
 from agentfleet.schema import Output, codec
 from agentfleet.verbatim import narrow, ungrounded
 
@@ -99,7 +97,7 @@ def _checked(visit: Visit, value: Any) -> str:
     return ""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Climb:
     """Drives one ladder: does its calls, checks and records."""
 
@@ -107,38 +105,12 @@ class _Climb:
     output: Output
     texts: list[str]
     prompt: Prompt
-    purse: Purse = field(default_factory=Purse)
-    arranged: Arrangement | None = None
-    standing: str = ""
-
-    @cached_property
-    def wanted(self) -> Description:
-        visit, left = self.visit, self.visit.context.seconds_left()
-        step, graph = visit.step, visit.context.graph
-        return Description(step.name, step.kind, graph, self.prompt, self.output, visit.label, left)
+    steer: Steer = field(init=False)
 
     async def run(self, unanswerable: str) -> Done:
-        try:
-            return await self._run(unanswerable)
-        finally:
-            self._put_back()
-            self._stand_at("")
-
-    async def _run(self, unanswerable: str) -> Done:
         visit = self.visit
-        dispatcher, step = visit.context.dispatcher, visit.step
-        prior = tuple(visit.context.prior.get((visit.path, visit.fingerprint), ()))
-        self.purse = await visit.context.accounts.purse(
-            dispatcher.fleet.budget,
-            visit.context.graph,
-            visit.context.pot,
-            step.options.budget,
-            sum(attempt.cost or 0.0 for attempt in prior),
-        )
-        self.arranged = arrange(dispatcher, step, self.wanted, time.monotonic(), self.purse.share_left)
-        ladder = self.arranged.ladder
-        if ladder.rungs:
-            self._stand_at(ladder.rungs[0].model)
+        self.steer = await Steer.of(visit, self.prompt, self.output)
+        ladder = self.steer.arranged.ladder
         backends = {} if unanswerable else await self._open(ladder)
         task = Task(
             prompt=self.prompt,
@@ -148,9 +120,9 @@ class _Climb:
             climb_on_refusal=bool(visit.step.options.climb_on_refusal),
             empty=() if unanswerable else ladder.empty,
             person=ladder.person,
-            prior=prior,
+            prior=tuple(visit.context.prior.get((visit.path, visit.fingerprint), ())),
         )
-        end = await self._climb(climb(task), ladder, backends)
+        end = await self._drive(task, ladder, backends)
         if isinstance(end, Answer):
             attempt = end.attempt
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
@@ -183,8 +155,7 @@ class _Climb:
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
             return backend
-        self._stand_at(model.name)
-        refusal = barred(model, self.wanted) or (self.arranged.avoided(model) if self.arranged else "")
+        refusal = self.steer.barred(model)
         if refusal:
             return refusal
         request = self._request(model, wanted.prompt)
@@ -192,31 +163,8 @@ class _Climb:
             tokens = await self.visit.context.dispatcher.tokens(backend, request)
         except BackendError:  # it cannot even count: the call says why, and is recorded as one
             tokens = None
-        tokens = None if tokens is None else self.wanted.size(model, tokens)
-        await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
-        reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
-        if not reason:
-            self.purse.hold(model, tokens, request.max_tokens)
-        return reason
-
-    def _settle(self, cost: float | None) -> None:
-        """At once, and not when the answer was judged: a check may ask models itself, and would wait for this money."""
-        self.purse.settle(cost)
-        self.visit.context.accounts.changed()
-
-    def _put_back(self) -> None:
-        if self.purse.held:
-            self.purse.release()
-            self.visit.context.accounts.changed()
-
-    def _stand_at(self, model: str) -> None:
-        """Let the others see at which model this climb stands; "" when at none any more."""
-        watch = self.visit.context.dispatcher.watch
-        if model:
-            watch.enter(model)
-        if self.standing:
-            watch.leave(self.standing)
-        self.standing = model
+        reason = context_refusal(model, tokens, request.max_tokens, backend.context)
+        return reason or await self.steer.reserve(model, tokens, request.max_tokens)
 
     def _request(self, model: Model, prompt: Prompt) -> Request:
         left = self.visit.context.seconds_left()
@@ -230,6 +178,15 @@ class _Climb:
             idempotency_key=f"{self.visit.context.id}/{self.visit.path}/{self.visit.fingerprint}",
             params={**model.params, "path": self.visit.path},
         )
+
+    async def _drive(
+        self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
+    ) -> Answer | Stuck:
+        try:
+            self.steer.begin()
+            return await self._climb(climb(task), ladder, backends)
+        finally:
+            self.steer.end()
 
     async def _climb(
         self, steps: Climb, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
@@ -259,24 +216,14 @@ class _Climb:
         assert not isinstance(backend, str)
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
-        request, dispatcher = self._request(model, call.prompt), self.visit.context.dispatcher
+        request = self._request(model, call.prompt)
         try:
-            completion = await dispatcher.complete(backend, model, request)
-        except CallTimeout as error:
-            self._settle(None)  # it may have been answered, and billed
-            self._seen(model, request.timeout or model.timeout)
-            return error
+            completion = await self.visit.context.dispatcher.complete(backend, model, request)
         except BackendError as error:
-            self._settle(0.0)
+            self.steer.failed(model, error, request.timeout)
             return error
-        self._settle(completion.cost)
-        self._seen(model, completion.seconds)
-        dispatcher.watch.answered(self.visit.step.name, completion.usage.output_tokens)
+        self.steer.answered(model, completion)
         return completion
-
-    def _seen(self, model: Model, seconds: float) -> None:
-        watch = self.visit.context.dispatcher.watch
-        watch.saw(model.name, self.output.kind, self.wanted.tokens, seconds, time.monotonic())
 
     async def _announce(self, call: Call, model: Model) -> None:
         """A *started* row, so that a call in flight at a kill is counted; on disk first where the call costs money."""

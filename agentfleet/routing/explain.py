@@ -161,8 +161,7 @@ class _Explained:
         request = Request(self.prompt, self.wanted.output, self.step.name, bound)
         tokens = await self._tokens(backend, request)
         exact = tokens if backend.count(request) is not None else None
-        size = None if tokens is None else self.wanted.size(model, tokens)
-        return unfit(model, size, bound, backend.context, self.purse), exact
+        return unfit(model, self.wanted, tokens, bound, backend.context, self.purse), exact
 
     async def _tokens(self, backend: Backend, request: Request) -> int | None:
         try:

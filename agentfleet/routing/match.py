@@ -19,6 +19,9 @@ def barred(model: Model, wanted: Description) -> str:
     )
 
 
-def unfit(model: Model, tokens: int | None, max_tokens: int, context: int | None, purse: Purse) -> str:
+def unfit(
+    model: Model, wanted: Description, tokens: int | None, max_tokens: int, context: int | None, purse: Purse
+) -> str:
     """Why a prompt of this size may not go to it: context, budget; "" when it may. `context`: what the backend says."""
-    return first_reason((context_refusal(model, tokens, max_tokens, context), purse.refusal(model, tokens, max_tokens)))
+    size = None if tokens is None else wanted.size(model, tokens)
+    return first_reason((context_refusal(model, tokens, max_tokens, context), purse.refusal(model, size, max_tokens)))

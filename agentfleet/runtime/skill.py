@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentfleet.backends.backend import Backend, Completion, Request
-from agentfleet.errors import BackendError, CallTimeout, MissingExtra, PlanError, StepFailed
+from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
 from agentfleet.fleet.model import Model
 from agentfleet.graph.options import UNSET, OnFail
 from agentfleet.graph.trace import Ask
 from agentfleet.ids import canonical_json
 from agentfleet.ledger.records import AttemptRow, NodeRow
 from agentfleet.prompt import Prompt
-from agentfleet.routing.arrange import Arrangement, arrange
-from agentfleet.routing.describe import ANSWER_TOKENS, Description
+from agentfleet.routing.describe import ANSWER_TOKENS
 from agentfleet.routing.dispatch import Ladder
 from agentfleet.routing.eligible import context_refusal, deadline_refusal
 from agentfleet.routing.ladder import Answer, Call, Climb, Judge, May, Piece, Split, Stuck, Task, climb
-from agentfleet.routing.match import barred, unfit
 from agentfleet.routing.outcome import Attempt, Outcome
-from agentfleet.routing.purse import Purse
 from agentfleet.runner import asking
 from agentfleet.runtime.events import AttemptMade, Writing
 from agentfleet.runtime.judge import made_up, problem_of
@@ -35,11 +30,9 @@ from agentfleet.runtime.mailbox import awaited
 from agentfleet.runtime.node import Done, Visit, block, call_body
 from agentfleet.runtime.parts import Splitter
 from agentfleet.runtime.run import Wait
+from agentfleet.runtime.steer import Steer
 from agentfleet.schema import Output, codec
 from agentfleet.verbatim import evidence, narrow
-
-if TYPE_CHECKING:
-    pass
 
 
 async def run_skill(visit: Visit) -> Done:
@@ -84,7 +77,7 @@ def _output(visit: Visit) -> Output:
     return visit.step.output
 
 
-@dataclass
+@dataclass(slots=True)
 class _Climb:
     """Drives one ladder: does its calls, checks and records."""
 
@@ -93,38 +86,12 @@ class _Climb:
     texts: list[str]
     prompt: Prompt
     splitter: Splitter | None = None
-    purse: Purse = field(default_factory=Purse)
-    arranged: Arrangement | None = None
-    standing: str = ""
-
-    @cached_property
-    def wanted(self) -> Description:
-        visit, left = self.visit, self.visit.context.seconds_left()
-        step, graph = visit.step, visit.context.graph
-        return Description(step.name, step.kind, graph, self.prompt, self.output, visit.label, left)
+    steer: Steer = field(init=False)
 
     async def run(self, unanswerable: str) -> Done:
-        try:
-            return await self._run(unanswerable)
-        finally:
-            self._put_back()
-            self._stand_at("")
-
-    async def _run(self, unanswerable: str) -> Done:
         visit = self.visit
-        dispatcher, step = visit.context.dispatcher, visit.step
-        prior = tuple(visit.context.prior.get((visit.path, visit.fingerprint), ()))
-        self.purse = await visit.context.accounts.purse(
-            dispatcher.fleet.budget,
-            visit.context.graph,
-            visit.context.pot,
-            step.options.budget,
-            sum(attempt.cost or 0.0 for attempt in prior),
-        )
-        self.arranged = arrange(dispatcher, step, self.wanted, time.monotonic(), self.purse.share_left)
-        ladder = self.arranged.ladder
-        if ladder.rungs:
-            self._stand_at(ladder.rungs[0].model)
+        self.steer = await Steer.of(visit, self.prompt, self.output)
+        ladder = self.steer.arranged.ladder
         backends = {} if unanswerable else await self._open(ladder)
         task = Task(
             prompt=self.prompt,
@@ -134,9 +101,9 @@ class _Climb:
             climb_on_refusal=bool(visit.step.options.climb_on_refusal),
             empty=() if unanswerable else ladder.empty,
             person=ladder.person,
-            prior=prior,
+            prior=tuple(visit.context.prior.get((visit.path, visit.fingerprint), ())),
         )
-        end = await self._climb(climb(task), ladder, backends)
+        end = await self._drive(task, ladder, backends)
         if isinstance(end, Answer):
             attempt = self._with_evidence(end)
             paid = bool(sum(a.cost or 0.0 for a in end.attempts)) or attempt.cost is None
@@ -178,31 +145,16 @@ class _Climb:
         model, backend = ladder.models[key], backends[key]
         if isinstance(backend, str):
             return backend
-        self._stand_at(model.name)
-        refusal = (
-            deadline_refusal(self.visit.context.ends())
-            or barred(model, self.wanted)
-            or (self.arranged.avoided(model) if self.arranged else "")
-        )
+        refusal = deadline_refusal(self.visit.context.ends()) or self.steer.barred(model)
         if refusal:
             return refusal
         request = self._request(model, wanted.prompt, wanted.piece)
         tokens = await self._tokens(backend, request)
-        tokens = None if tokens is None else self.wanted.size(model, tokens)
         reason = context_refusal(model, tokens, request.max_tokens, backend.context)
         if reason and self.splitter is not None and wanted.piece is None:
             found = await self._split(self.splitter, wanted, model, backend)
             return found if isinstance(found, Split) else f"{reason}; {found}"
-        await self.visit.context.accounts.room(self.purse, model, tokens, request.max_tokens)
-        reason = unfit(model, tokens, request.max_tokens, backend.context, self.purse)
-        if not reason:
-            self.purse.hold(model, tokens, request.max_tokens)
-        return reason
-
-    def _settle(self, cost: float | None) -> None:
-        """At once, and not when the answer was judged: a check may ask models itself, and would wait for this money."""
-        self.purse.settle(cost)
-        self.visit.context.accounts.changed()
+        return reason or await self.steer.reserve(model, tokens, request.max_tokens)
 
     async def _tokens(self, backend: Backend, request: Request) -> int | None:
         try:
@@ -217,20 +169,6 @@ class _Climb:
         limit = model.context or backend.context
         answer = model.max_tokens or ANSWER_TOKENS[splitter.output.kind]
         return await splitter.split(wanted.prompt, (limit or 0) - answer, count)
-
-    def _put_back(self) -> None:
-        if self.purse.held:
-            self.purse.release()
-            self.visit.context.accounts.changed()
-
-    def _stand_at(self, model: str) -> None:
-        """Let the others see at which model this climb stands; "" when at none any more."""
-        watch = self.visit.context.dispatcher.watch
-        if model:
-            watch.enter(model)
-        if self.standing:
-            watch.leave(self.standing)
-        self.standing = model
 
     def _request(self, model: Model, prompt: Prompt, piece: Piece | None = None, number: int = 0) -> Request:
         context, output = self.visit.context, (piece or self).output
@@ -262,6 +200,15 @@ class _Climb:
                 loop.call_soon_threadsafe(emit, Writing(path, model, value))
 
         return told
+
+    async def _drive(
+        self, task: Task, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
+    ) -> Answer | Stuck:
+        try:
+            self.steer.begin()
+            return await self._climb(climb(task), ladder, backends)
+        finally:
+            self.steer.end()
 
     async def _climb(
         self, steps: Climb, ladder: Ladder, backends: dict[tuple[str, str], Backend | str]
@@ -297,24 +244,14 @@ class _Climb:
         assert not isinstance(backend, str)
         self.visit.context.check()  # nothing is bought for a run that another process took over
         await self._announce(call, model)
-        request, dispatcher = self._request(model, call.prompt, call.piece, call.number), self.visit.context.dispatcher
+        request = self._request(model, call.prompt, call.piece, call.number)
         try:
-            completion = await dispatcher.complete(backend, model, request)
-        except CallTimeout as error:
-            self._settle(None)  # it may have been answered, and billed
-            self._seen(model, request.timeout or model.timeout)
-            return error
+            completion = await self.visit.context.dispatcher.complete(backend, model, request)
         except BackendError as error:
-            self._settle(0.0)
+            self.steer.failed(model, error, request.timeout)
             return error
-        self._settle(completion.cost)
-        self._seen(model, completion.seconds)
-        dispatcher.watch.answered(self.visit.step.name, completion.usage.output_tokens)
+        self.steer.answered(model, completion)
         return completion
-
-    def _seen(self, model: Model, seconds: float) -> None:
-        watch = self.visit.context.dispatcher.watch
-        watch.saw(model.name, self.output.kind, self.wanted.tokens, seconds, time.monotonic())
 
     async def _announce(self, call: Call, model: Model) -> None:
         """A *started* row, so that a call in flight at a kill is counted; on disk first where the call costs money."""

@@ -181,7 +181,15 @@ def write_topic(project: Path) -> None:
     write_rows(project / "corrected.jsonl", *rows[1::2])
 
 
-ELSEWHERE = ("models tune ", "models pull ", "models rm ", "models verify Q", "models probe ", "serve-model ", "route explain ")
+ELSEWHERE = (
+    "models tune ",
+    "models pull ",
+    "models rm ",
+    "models verify Q",
+    "models probe ",
+    "serve-model ",
+    "route explain ",
+)
 """They take minutes, or need a hub, a server or the stock graph: test_tune, test_pull, test_route and tests/serve run them."""
 
 

@@ -53,10 +53,13 @@ def test_what_only_decides_gives_no_text() -> None:
 
 def test_context_comes_before_budget() -> None:
     model = hosted(context=100, price={"input": 1e6, "output": 1e6})
+    plain = Description("s", "summarise", "g", PROMPT, TEXT)
     purse = Purse([Pot("this run's budget", 0.001)])
-    assert unfit(model, 200, 10, None, purse).startswith("context: 200 tokens of prompt and 10 of answer are 110 more")
-    assert unfit(model, 20, 10, None, purse).startswith("budget: ")
-    assert unfit(model, 20, 10, None, Purse()) == ""
-    assert unfit(hosted(), 200, 10, 100, Purse()).startswith("context: "), (
+    assert unfit(model, plain, 200, 10, None, purse).startswith(
+        "context: 200 tokens of prompt and 10 of answer are 110 more"
+    )
+    assert unfit(model, plain, 20, 10, None, purse).startswith("budget: ")
+    assert unfit(model, plain, 20, 10, None, Purse()) == ""
+    assert unfit(hosted(), plain, 200, 10, 100, Purse()).startswith("context: "), (
         "what the backend says, where the file does not"
     )

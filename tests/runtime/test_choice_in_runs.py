@@ -21,11 +21,15 @@ def gist(text: str) -> str:
     return ask(text)
 
 
-def session(folder: Path, servers: dict[str, ProtocolServer], rules: list[Rule], **more: Any) -> Session:
+def session(
+    folder: Path, servers: dict[str, ProtocolServer], rules: list[Rule], best: str = "", **more: Any
+) -> Session:
+    """`best`: the one that is asked first, all else being equal."""
     models = [
-        Model(name=name, backend="openai", model="m", tier="large", base_url=server.base_url, **more)
+        Model(name=name, backend="openai", model="m", tier="large", base_url=server.base_url,
+              quality={"summarise": 0.9 if name == best else 0.1}, **more)
         for name, server in servers.items()
-    ]
+    ]  # fmt: skip
     return Session(Fleet(models, rules=rules), open_ledger(":memory:", folder), folder)
 
 
@@ -50,7 +54,7 @@ def test_rules_of_the_fleet_hold_in_runs(tmp_path: Path) -> None:
         Rule(name="sums", when=When(signals="numbers"), then=Then(avoid="a")),
     ]
     with ProtocolServer(good("So it is.")) as one, ProtocolServer(good("So it is.")) as other:
-        opened = session(tmp_path, {"a": one, "b": other}, rules)
+        opened = session(tmp_path, {"a": one, "b": other}, rules, "a")
         texts = ["Wo ist das Paket, und wer hat es?", "1 2 3 4 5 6 7 is a sum", "Where is the parcel?"]
         assert asked(opened, texts) == ["b", "b", "a"]
         run = opened.run(gist, {"text": texts[1]})

@@ -106,7 +106,7 @@ def test_a_hanging_model_costs_its_timeout_until_its_circuit_opens(
     assert asked(first) == [("a", "timeout"), ("b", "valid")]
     assert asked(last) in ([("b", "valid")], [("a", "unavailable"), ("b", "valid")])  # seen to be slow, or shut
     assert sum(("a", "timeout") in asked(run) for run in runs) <= breaker.IN_A_ROW
-    assert len(stuck.seen) == breaker.IN_A_ROW and len(fine.seen) == len(runs)
+    assert 1 <= len(stuck.seen) <= breaker.IN_A_ROW and len(fine.seen) == len(runs)
 
 
 def test_nobody_goes_around_a_refusal(opened: Opened) -> None:

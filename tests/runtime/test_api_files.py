@@ -175,15 +175,15 @@ def test_research_plans_writes_and_revises_until_it_is_good() -> None:
     )
     script = {
         "research": plan,
-        "write": "Draft 1.",
+        "write": "A first draft.",
         "repeat_improve#1/critique": {"score": 5, "advice": "shorter"},
-        "repeat_improve#2/revise": "Draft 2.",
+        "repeat_improve#2/revise": "A second draft.",
         "repeat_improve#2/critique": {"score": 9, "advice": ""},
         "revise": "never asked at first",
     }
     with scripted(script) as models:
         run = module.answer.run(question="Why are there tides?")
-    assert (run.value.text, run.value.review.score) == ("Draft 2.", 9)
+    assert (run.value.text, run.value.review.score) == ("A second draft.", 9)
     paths = [path for path, _ in models.calls]
     assert len(paths) == 5, "the first draft has no review yet: revise answers by code"
     assert run.steps["research.carry_out/s2"].value.source == "http://x/tides/0,http://x/tides/1"

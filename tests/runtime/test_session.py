@@ -227,6 +227,7 @@ def test_cancelling_the_awaiting_task_cancels_the_run(opened: Opened) -> None:
             await task
 
     asyncio.run(main())
+    session.ledger.flush()
     (row,) = session.ledger.runs()
     assert settled(session, row.id) == "cancelled" and DONE == ["begun", "cancelled"]
     again = session.resume(row.id, endless)

@@ -381,3 +381,12 @@ def test_what_is_meant_for_backends_of_this_process_is_not_sent(strategy: str) -
     with ProtocolServer(good(GOOD)) as server:
         ask(backend(server, strategy=strategy), request(params={"path": "sub/order", "field_shares": True}))
     assert not {"path", "field_shares"} & server.seen[0].body.keys()
+
+
+@pytest.mark.parametrize("strategy", ["native", "tools", "json", "plain", "responses"])
+def test_what_a_backend_keeps_of_an_output_is_neither_changed_nor_mixed_up(strategy: str) -> None:
+    order, numbers = request(), request(list[int])
+    with ProtocolServer(good(GOOD)) as server:
+        ask(backend(server, strategy=strategy), order, numbers, order, numbers)
+    first, second, third, fourth = (json.dumps(seen.body, sort_keys=True) for seen in server.seen)
+    assert (first, second) == (third, fourth) and first != second

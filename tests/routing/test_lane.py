@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -220,8 +220,7 @@ def test_a_probe_that_is_cancelled_gives_its_place_back() -> None:
 
 @pytest.mark.parametrize("says", [Refused("no"), BackendError("401"), ("429", None, True, 429)])
 def test_a_server_that_answers_is_there(says: Any) -> None:
-    path = lane(retries=0) if "retries" in Model.model_fields else lane()
-    path.retries = 0
+    path = lane(retries=0)
     ends(path, Told(says), 3 * IN_A_ROW)
     assert path.refusal() == ""
 
@@ -294,16 +293,17 @@ def test_cancelling_while_it_waits_to_retry_leaves_nothing_behind() -> None:
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
-def limited(tokens: int | None, make: Callable[[], Told] = Told) -> tuple[Lane, Told]:
-    path = lane()
-    path.door.tokens = tokens
-    path.door.__post_init__()
-    return path, make()
+def test_what_the_fleet_file_says_reaches_the_lane() -> None:
+    path = lane(requests_per_minute=5, tokens_per_minute=700, retries=1)
+    assert (path.door.requests, path.door.tokens, path.door.concurrency, path.retries) == (5, 700, 4, 1)
+    backend = Told(DOWN)
+    ends(path, backend)
+    assert len(backend.calls) == 2
 
 
 def test_tokens_are_reserved_for_the_call_and_settled_by_what_it_used() -> None:
     async def main() -> None:
-        path, backend = limited(10_000)
+        path, backend = lane(tokens_per_minute=10_000), Told()
         await path.complete(backend, request(max_tokens=5_000))
         bucket = path.door._buckets[1]
         assert bucket is not None and bucket.lacks(9_000, path.door.clock()) == 0.0, "120 tokens were used"
@@ -315,7 +315,7 @@ def test_tokens_are_reserved_for_the_call_and_settled_by_what_it_used() -> None:
 def test_calls_that_would_use_too_many_tokens_a_minute_wait() -> None:
     async def main() -> None:
         gate = asyncio.Event()
-        path, backend = limited(1_000, lambda: Told(gate))
+        path, backend = lane(tokens_per_minute=1_000), Told(gate)
         calls = [asyncio.create_task(path.complete(backend, request(max_tokens=400))) for _ in range(3)]
         for _ in range(20):
             await asyncio.sleep(0)

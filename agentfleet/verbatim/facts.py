@@ -39,6 +39,9 @@ _LEAD = re.compile(r"^(?:no|nr|num|number|nummer|n[°º]|[#№])\W*(?=\d)", re.I
 _REST = re.compile(r"\d(?:[\d.,'’]*\d)?")
 
 
+_ITEM = re.compile(r"(?m)^\s*\(?(\d{1,2})[.)]\s+")
+
+
 class Day(NamedTuple):
     """A date as far as it is told; None for what is not."""
 
@@ -58,6 +61,7 @@ class Fact(NamedTuple):
 
 def facts_in(text: str) -> Iterator[Fact]:
     """Every number, date, time, code and address of a text. What two patterns would take is taken once."""
+    text = _unnumbered(text)
     worded = [match for match in _WORDED.finditer(text) if fold(match["month"]) in MONTHS]
     for match in worded:
         yield Fact(match.group().rstrip(".,"), days=(_day(match, MONTHS[fold(match["month"])]),))
@@ -68,6 +72,13 @@ def facts_in(text: str) -> Iterator[Fact]:
     text = _blanked(text, [(mark.start, mark.end) for mark in marks])
     for match in _REST.finditer(text):  # ranges, fractions: what is neither a number of its own nor a code
         yield Fact(match.group(), read_number(match.group()))
+
+
+def _unnumbered(text: str) -> str:
+    """Without the numbers of a list's items: 1, 2, 3 … at the beginning of lines, which state nothing."""
+    marks = list(_ITEM.finditer(text))
+    in_order = [int(mark[1]) for mark in marks] == list(range(1, len(marks) + 1))
+    return _blanked(text, [mark.span(1) for mark in marks]) if len(marks) > 1 and in_order else text
 
 
 def _blanked(text: str, spans: Sequence[tuple[int, int]]) -> str:

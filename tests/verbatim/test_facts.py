@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentfleet.verbatim.facts import NAMED, unstated
+from agentfleet.verbatim.facts import NAMED, facts_in, unstated
 from agentfleet.verbatim.words import counts_in
 
 SOURCE = """Hello, order AB-123456 of 12 March 2025 cost 1.299,00 EUR. The first lamp came three weeks ago, the second on
@@ -95,3 +95,17 @@ def test_a_text_states_nothing_that_it_does_not_say_itself(text: str) -> None:
 def test_no_long_text_hangs_the_search(piece: str) -> None:
     text = piece * 30_000
     assert unstated(["AB-777777 on 3 May at 9:17"], [text]) != ""
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1. It is late.\n2. She is angry.", []),
+        ("(1) late\n(2) angry\n(3) 4 weeks", ["4"]),
+        ("1. It is late.", ["1"]),
+        ("2. It is late.\n3. She is angry.", ["2", "3"]),
+        ("12 lamps\n13 chairs", ["12", "13"]),
+    ],
+)
+def test_the_numbers_of_a_list_state_nothing(text: str, found: list[str]) -> None:
+    assert [fact.text for fact in facts_in(text)] == found

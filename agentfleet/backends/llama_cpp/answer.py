@@ -23,11 +23,12 @@ from agentfleet.backends.llama_cpp.chat import Chat
 from agentfleet.backends.llama_cpp.decode import Free, Rule, Sampling, Tell, Writer, Written
 from agentfleet.backends.llama_cpp.fields import field_shares
 from agentfleet.backends.llama_cpp.grammar import Constraint, Grammars
+from agentfleet.backends.llama_cpp.letters import Read, read_letters, readout_of
 from agentfleet.backends.llama_cpp.native import Context, Weights
 from agentfleet.backends.llama_cpp.score import Asked
 from agentfleet.backends.options import remembered, without_input
 from agentfleet.errors import BackendError
-from agentfleet.prompt import Prompt
+from agentfleet.prompt import Message, Prompt
 from agentfleet.schema import Question
 
 SPARE: Final = 256
@@ -161,10 +162,11 @@ class Answerer:
         questions = request.output.questions
         if not questions:
             raise BackendError(f"{request.skill or 'a closed answer'} has no questions")
-        asked = remembered(self._asked, questions, lambda: self._tokenized(questions), REMEMBERED)
-        empty = self._baseline(request.prompt, questions, asked, cancelled, pinned)
-        scores = scoring.score(self.cache, prompt, asked, cancelled, pinned)
-        shares = [options.shares(s.logs, base) for s, base in zip(scores, empty, strict=True)]
+        if readout_of(request.params.get("readout")) == "letters":
+            found = read_letters(self.cache, self._tokens, request.prompt, questions, cancelled, pinned)
+        else:
+            found = self._scored(request.prompt, prompt, questions, cancelled, pinned)
+        shares = [read.shares for read in found]
         best = [question.options[options.best(share)] for question, share in zip(questions, shares, strict=True)]
         named = {q.name: options.named(q, share) for q, share in zip(questions, shares, strict=True)}
         single = len(questions) == 1 and not questions[0].name
@@ -172,11 +174,26 @@ class Answerer:
         return LocalCompletion(
             json.dumps(value),
             self.name,
-            usage=Usage(len(prompt), 0, scores[0].cached),
+            usage=Usage(len(prompt), 0, found[0].cached),
             distribution=named[""] if single else least_certain(named),
-            option_mass=min(score.mass for score in scores),
+            option_mass=min(read.mass for read in found),
             distributions=None if single else named,
         )
+
+    def _scored(
+        self, prompt: Prompt, tokens: Sequence[int], questions: tuple[Question, ...], cancelled: Flag, pinned: int
+    ) -> list[Read]:
+        """By the options' own tokens, less what the model prefers when there is nothing to read."""
+        asked = remembered(self._asked, questions, lambda: self._tokenized(questions), REMEMBERED)
+        empty = self._baseline(prompt, questions, asked, cancelled, pinned)
+        scores = scoring.score(self.cache, tokens, asked, cancelled, pinned)
+        return [
+            Read(options.shares(found.logs, base), found.mass, found.cached)
+            for found, base in zip(scores, empty, strict=True)
+        ]
+
+    def _tokens(self, text: str | list[Message]) -> list[int]:
+        return self.weights.tokens(text, special=False) if isinstance(text, str) else self.chat.tokens(text)
 
     def _tokenized(self, questions: Sequence[Question]) -> tuple[Asked, ...]:
         """A single answer is the option's bare text; a field stands as in the JSON object that examples show."""

@@ -29,8 +29,9 @@ class Request:
 
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
     `timeout`: seconds for the call itself, or None. `deadline`: when run or step end, on `time.monotonic`; waiting for
-    a turn counts against it. `priority`: low goes first. `params`: what the rung adds (seed, top_p …). `listen`: told
-    the answer as far as it is there, text or JSON data, some times a second and from any thread, by backends that can.
+    a turn counts against it. `priority`: low goes first; `run`: whose call it is, for fair turns. `params`: what the
+    rung adds (seed, top_p …). `listen`: told the answer as far as it is there, text or JSON data, some times a second
+    and from any thread, by backends that can.
     """
 
     prompt: Prompt
@@ -41,6 +42,7 @@ class Request:
     timeout: float | None = None
     deadline: float | None = None
     priority: int = 0
+    run: str = ""
     idempotency_key: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     listen: Callable[[Any], None] | None = field(default=None, compare=False)

@@ -84,7 +84,7 @@ class Lane:
     async def _once(self, backend: Backend, request: Request, began: float) -> Completion:
         self._check()
         tokens = estimate_prompt(request.prompt) + request.max_tokens if self.door.tokens else 0
-        await self.door.enter(request.priority, tokens, began)
+        await self.door.enter(request.priority, tokens, began, request.run)
         unused: float = tokens
         try:
             self._check()

@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from agentfleet.errors import Unavailable
 
 AGE = 10.0
 """Seconds of waiting that make up for one class of priority, so that nobody waits for ever."""
+
+SHARE = 1.0
+"""Seconds by which each call of a run that waits already puts off the next one of the same run: so runs take turns, and
+one that asks a thousand things at once does not keep another's first question waiting."""
 
 MOST_WAITING = 10_000
 """Calls that may wait for one model; one more is turned away at once."""
@@ -54,6 +59,7 @@ class Bucket:
 class _Waiter:
     turn: tuple[float, int]
     tokens: float
+    run: str
     future: asyncio.Future[None]
 
     def __lt__(self, other: _Waiter) -> bool:
@@ -74,6 +80,7 @@ class Door:
     _buckets: tuple[Bucket | None, Bucket | None] = (None, None)
     _shut: float = 0.0
     _queue: list[_Waiter] = field(default_factory=list)
+    _waits: Counter[str] = field(default_factory=Counter)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _timer: asyncio.TimerHandle | None = None
 
@@ -88,8 +95,10 @@ class Door:
         """Calls that wait for their turn."""
         return len(self._queue)
 
-    async def enter(self, priority: int = 0, tokens: float = 0, since: float | None = None) -> None:
+    async def enter(self, priority: int = 0, tokens: float = 0, since: float | None = None, run: str = "") -> None:
         """Wait for a turn. `priority`: low goes first. `tokens`: that the call may use. `since`: when it began to wait.
+
+        `run`: whose call it is; calls of one run that wait together take turns with those of others.
 
         Raises Unavailable when too many wait. Whoever came in calls `leave`; whoever is cancelled is out of the queue.
         """
@@ -100,15 +109,21 @@ class Door:
         if len(self._queue) >= self.most:
             raise Unavailable(f"{self.name}: {len(self._queue)} calls wait for it already, and no more may")
         # All of them age alike, so the order of two never changes: a class is worth AGE seconds of arrival.
-        turn = ((now if since is None else since) + priority * AGE, next(self._numbers))
-        waiter = _Waiter(turn, tokens, asyncio.get_running_loop().create_future())
+        arrived = (now if since is None else since) + priority * AGE
+        turn = (arrived + (self._waits[run] * SHARE if run else 0.0), next(self._numbers))
+        waiter = _Waiter(turn, tokens, run, asyncio.get_running_loop().create_future())
         heapq.heappush(self._queue, waiter)
-        self._next()
+        self._waits[run] += 1
         try:
+            self._next()
             await waiter.future
         except asyncio.CancelledError:
             self._give_up(waiter)
             raise
+        finally:
+            self._waits[run] -= 1
+            if not self._waits[run]:
+                del self._waits[run]
 
     def leave(self, unused: float = 0) -> None:
         """A call is over. `unused`: tokens that it reserved and did not use, negative for what it used beyond."""

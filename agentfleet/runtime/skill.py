@@ -181,6 +181,7 @@ class _Climb:
             timeout=model.timeout,
             deadline=context.ends(),
             priority=context.turn(),
+            run=context.id,
             # By attempt: another question under the same key would get the first one's answer, or an error.
             idempotency_key=f"{context.id}/{self.visit.path}/{self.visit.fingerprint}/{number}",
             params={**model.params, "path": self.visit.path},

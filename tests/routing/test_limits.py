@@ -26,9 +26,11 @@ class Turns:
         self.order: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def come(self, name: str, priority: int = 0, tokens: float = 0, since: float | None = None) -> None:
+    async def come(
+        self, name: str, priority: int = 0, tokens: float = 0, since: float | None = None, of: str = ""
+    ) -> None:
         async def enter() -> None:
-            await self.door.enter(priority, tokens, since)
+            await self.door.enter(priority, tokens, since, of)
             self.order.append(name)
 
         self.tasks[name] = asyncio.create_task(enter())
@@ -99,6 +101,23 @@ def test_low_priority_numbers_go_first_and_equals_in_order_of_arrival() -> None:
         return turns.order
 
     assert run(main()) == ["running", "d", "b", "a", "c"]
+
+
+def test_runs_take_turns() -> None:
+    async def main() -> list[str]:
+        turns = Turns(Door("m", 1, clock=lambda: 0.0))
+        for number in range(5):
+            await turns.come(f"big {number}", of="big")
+        for name in ("small", "other"):
+            await turns.come(name, of=name)
+        for _ in range(7):
+            await turns.leave()
+        await turns.come("small again", of="small")
+        assert not turns.door._waits
+        return turns.order
+
+    # big 0 was let in at once and big 1 was first in the queue; from then on one of each
+    assert run(main()) == ["big 0", "big 1", "small", "other", "big 2", "big 3", "big 4", "small again"]
 
 
 def test_who_has_waited_long_enough_is_overtaken_by_nobody() -> None:

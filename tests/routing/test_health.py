@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from agentfleet import Fleet, Model, ask, graph, summarise
 from agentfleet.ledger.open import open_ledger
 from agentfleet.routing import health
 from agentfleet.routing.health import EVERY, MOST_CALLS, STALE, Loads
+from agentfleet.routing.watch import KEPT
 from agentfleet.runtime.loop import LOOP
 from agentfleet.runtime.session import Session
 
@@ -215,9 +217,12 @@ def settled(one: Session) -> None:
 
 
 def test_a_run_goes_around_an_endpoint_that_others_keep_busy(session: Any) -> None:
-    replies = {"/health": told(1, 30), "/v1/chat/completions": chat('{"answer":"A parcel."}')}
+    replies = {"/health": told(1, 100_000), "/v1/chat/completions": chat('{"answer":"A parcel."}')}
     with PlainServer(replies) as busy, ProtocolServer(good("A parcel.")) as idle:
         one = session(model("a", busy.url), model("b", idle.origin))
+        for _ in range(KEPT):
+            one.dispatcher.watch.saw("a", "text", 1, 0.01, time.monotonic())
+            one.dispatcher.watch.saw("b", "text", 1, 60.0, time.monotonic())
         first = one.run(desk, {"mail": "first"})
         settled(one)
         second = one.run(desk, {"mail": "second"})

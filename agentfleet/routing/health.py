@@ -18,8 +18,8 @@ from agentfleet.fleet.model import Model
 EVERY: Final = 1.0
 """Seconds between two questions to one endpoint, at least."""
 
-WAIT: Final = 0.5
-"""Seconds for one answer."""
+WAIT = 2.0
+"""Seconds for one answer: a machine that decodes on all its cores may be slow to say so."""
 
 STALE: Final = 5.0
 """Seconds after which an answer says nothing any more."""

@@ -25,6 +25,11 @@ from agentfleet.runtime.session import Session
 pytestmark = pytest.mark.server
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "WAIT", 60.0)
+
+
 def told(running: Any, queue: Any = 0, **changes: Any) -> Said:
     """An answer in serve-model's shape."""
     times = {"ms_per_input_token": None, "ms_per_output_token": 20.5}
@@ -116,7 +121,10 @@ def test_calls_of_this_process_are_not_counted_twice() -> None:
         Said(hang=True),
     ],
 )
-def test_any_other_endpoint_is_asked_once_and_never_again(said: Said) -> None:
+def test_any_other_endpoint_is_asked_once_and_never_again(said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    if said.hang:
+        monkeypatch.setattr(health, "WAIT", 0.1)
+
     async def main(server: PlainServer) -> None:
         asked, one = Asked(), model("a", server.url)
         for _ in range(3):
@@ -230,8 +238,7 @@ def test_a_run_goes_around_an_endpoint_that_others_keep_busy(session: Any) -> No
     assert answered(second) == [("b", "valid")]
 
 
-def test_a_health_that_hangs_delays_and_fails_no_run(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "WAIT", 600.0)
+def test_a_health_that_hangs_delays_and_fails_no_run(session: Any) -> None:
     replies = {"/health": Said(hang=True), "/v1/chat/completions": chat('{"answer":"A parcel."}')}
     with PlainServer(replies) as stuck:
         one = session(model("a", stuck.url), model("b", stuck.url))

@@ -53,7 +53,7 @@ def arrange(
     if not _has_choice(ladder):
         return Arrangement(ladder, objective, rule)
     estimates = {
-        place: estimate(model, wanted, dispatcher.watch, now)
+        place: estimate(model, wanted, dispatcher.watch, now, standing=dispatcher.standing(model))
         for place, model in ladder.models.items()
         if model.backend != HEAD
     }

@@ -14,7 +14,7 @@ from agentfleet.fleet.model import Model
 from agentfleet.fleet.prices import cost
 from agentfleet.fleet.rules import Objective
 from agentfleet.routing.describe import Description
-from agentfleet.routing.watch import Watch
+from agentfleet.routing.watch import IDLE, Standing, Watch
 
 PRESSED = 0.2
 """Share of a budget that is left, below which every objective turns to cheapest."""
@@ -27,7 +27,8 @@ Key: TypeAlias = tuple[float, ...]
 class Estimate:
     """What a call is expected to be. `cost`: US dollars, None: price unknown. `seconds`: median with its wait in the
     queue, `slow`: 95th percentile, both None when the model was not timed lately. `quality`: as declared, else None.
-    `ahead`: climbs that stand at the model.
+    `ahead`: climbs that stand at the model, those of other processes where its endpoint tells. `wait`: seconds until its
+    turn, as far as they are known; part of the other two. `standing`: how the model stands now.
     """
 
     tokens: int
@@ -37,24 +38,29 @@ class Estimate:
     slow: float | None
     quality: float | None
     ahead: int = 0
+    wait: float = 0.0
+    standing: Standing = IDLE
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def estimate(model: Model, wanted: Description, watch: Watch, now: float, tokens: int | None = None) -> Estimate:
+def estimate(
+    model: Model, wanted: Description, watch: Watch, now: float, tokens: int | None = None, standing: Standing = IDLE
+) -> Estimate:
     """What asking this model would be. `tokens`: of the prompt if it was counted. `now`: of the watch's clock."""
     size = wanted.size(model, tokens)
     bound = model.max_tokens or wanted.answer_tokens
     answer = watch.answer_tokens(wanted.step, bound)
-    ahead = watch.busy.get(model.name, 0)
+    ahead = max(watch.busy.get(model.name, 0), standing.inside) + standing.elsewhere
     seen = watch.seconds(model.name, wanted.output.kind, wanted.tokens, now)
-    seconds = slow = None
+    seconds, slow, wait = None, None, standing.paused
     if seen is not None:
-        wait = max(0, ahead + 1 - model.concurrency) / model.concurrency * seen[0]
+        places = min(model.concurrency, standing.places or model.concurrency)
+        wait += max(0, ahead + 1 - places) / places * seen[0]
         seconds, slow = seen[0] + wait, seen[1] + wait
     price = cost(model, Usage(input_tokens=max(size, 1), output_tokens=answer))
-    return Estimate(size, answer, price, seconds, slow, model.quality.get(wanted.kind), ahead)
+    return Estimate(size, answer, price, seconds, slow, model.quality.get(wanted.kind), ahead, wait, standing)
 
 
 def order(estimates: Sequence[Estimate], objective: Objective, deadline: float | None = None) -> list[int]:
@@ -62,9 +68,15 @@ def order(estimates: Sequence[Estimate], objective: Objective, deadline: float |
 
     `deadline`: seconds; a model that will probably miss it stands behind all that will not. A model that was not timed
     lately is taken to be fast while nobody stands at it, so that one request tries it, and slow while somebody does.
+    One whose circuit is open stands behind all others.
     """
     keys = {"cheapest": _cheapest, "fastest": _fastest, "best": _best}[objective]
-    return sorted(range(len(estimates)), key=lambda place: (_late(estimates[place], deadline), *keys(estimates[place])))
+
+    def key(place: int) -> tuple[Any, ...]:
+        one = estimates[place]
+        return (one.standing.shut != "", _late(one, deadline), *keys(one))
+
+    return sorted(range(len(estimates)), key=key)
 
 
 def pressed(objective: Objective, share_left: float | None) -> Objective:
@@ -90,16 +102,16 @@ def _price(one: Estimate) -> float:
 
 
 def _pace(one: Estimate) -> float:
-    if one.seconds is None:
-        return 0.0 if one.ahead == 0 else _NEVER
-    return one.seconds
+    return _untimed(one) if one.seconds is None else one.seconds
+
+
+def _untimed(one: Estimate) -> float:
+    return one.wait if one.ahead == 0 else _NEVER
 
 
 def _late(one: Estimate, deadline: float | None) -> Key:
     """(0,) in time; (1, seconds) too late, by how much: when all are, the least late is first."""
     if deadline is None:
         return (0.0,)
-    slow = one.slow
-    if slow is None:
-        slow = 0.0 if one.ahead == 0 else _NEVER
+    slow = _untimed(one) if one.slow is None else one.slow
     return (0.0,) if slow <= deadline else (1.0, slow)

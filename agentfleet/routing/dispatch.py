@@ -17,10 +17,11 @@ from agentfleet.backends.estimate import estimate_tokens
 from agentfleet.fleet.model import Fleet, Model
 from agentfleet.fleet.prices import cost
 from agentfleet.routing.heads import has_learnt_head, open_head, option_text
+from agentfleet.routing.health import Loads
 from agentfleet.routing.ladder import Rung
 from agentfleet.routing.lane import Lane
 from agentfleet.routing.open import open_backend
-from agentfleet.routing.watch import Watch
+from agentfleet.routing.watch import Standing, Watch
 
 if TYPE_CHECKING:
     from agentfleet.graph.step import Step
@@ -53,6 +54,7 @@ class Dispatcher:
         self.watch = Watch()
         self._backends: dict[str, Backend] = dict(backends or {})
         self._lanes: dict[str, Lane] = {}
+        self.loads = Loads(self._running)
         self._ladders: dict[tuple[Any, ...], Ladder] = {}
         self._scripted = backends is not None
         self._making: dict[str, asyncio.Future[Any]] = {}
@@ -147,6 +149,18 @@ class Dispatcher:
             found = self._lanes[model.name] = Lane.of(model)
         return found
 
+    def standing(self, model: Model) -> Standing:
+        """What stands between a request and this model now: its circuit, a pause, calls here and at its endpoint."""
+        lane, load = self.lane(model), self.loads.of(model)
+        shut, paused, inside = lane.refusal(), lane.door.paused, lane.door.running + lane.door.waiting
+        if load is None:
+            return Standing(shut, paused, inside)
+        return Standing(shut, paused, inside, load.elsewhere(model.name), load.places)
+
+    def _running(self, name: str) -> int:
+        lane = self._lanes.get(name)
+        return 0 if lane is None else lane.door.running
+
     async def tokens(self, backend: Backend, request: Request) -> int | None:
         """Tokens of the prompt: exact where the tokenizer is here, else an estimate; None for a head.
 
@@ -163,6 +177,7 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Close every backend."""
+        await self.loads.close()
         for backend in self._backends.values():
             await backend.close()
         self._backends.clear()

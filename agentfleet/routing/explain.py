@@ -9,6 +9,7 @@ import inspect
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from agentfleet.backends.backend import Backend, Request
@@ -141,12 +142,16 @@ class _Explained:
         for rung in found.ladder.rungs:
             model = found.ladder.models[rung.tier, rung.model]
             refusal, tokens = await self._refusal(model, found)
-            guess = None if model.backend == HEAD else estimate(model, self.wanted, self.dispatcher.watch, now, tokens)
+            guess = None if model.backend == HEAD else self._guess(model, now, tokens)
             first = not refusal and all(report.asked == NO for report in reports)
             asked = NO if refusal else FIRST if first else LATER
-            why = refusal or self._place(rung.tier, rung.model, found)
+            why = refusal or "; ".join(filter(None, (self._place(rung.tier, rung.model, found), _state(guess))))
             reports.append(RungReport(rung.tier, rung.model, asked, why, guess, tokens is not None))
         return reports
+
+    def _guess(self, model: Model, now: float, tokens: int | None) -> Estimate:
+        standing = self.dispatcher.standing(model)
+        return estimate(model, self.wanted, self.dispatcher.watch, now, tokens, standing)
 
     async def _refusal(self, model: Model, found: Arrangement) -> tuple[str, int | None]:
         """Why not, "" for a rung that may try; and the tokens of the prompt where they are counted exactly."""
@@ -200,3 +205,15 @@ class _Explained:
             after = pinned or any(why == "" for _, why in told)
             told.append((rule, None if after else first_reason((misfit(rule.when, self.wanted),))))
         return told
+
+
+def _state(guess: Estimate | None) -> str:
+    """What keeps requests from the model just now; "" for nothing."""
+    if guess is None:
+        return ""
+    standing = guess.standing
+    if standing.shut:
+        return "circuit open"
+    if standing.paused:
+        return f"paused for {ceil(standing.paused)} s by the server"
+    return f"calls of others at its server: {standing.elsewhere}" if standing.elsewhere else ""

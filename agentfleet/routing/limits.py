@@ -95,6 +95,11 @@ class Door:
         """Calls that wait for their turn."""
         return len(self._queue)
 
+    @property
+    def paused(self) -> float:
+        """Seconds for which the server wants nobody let in."""
+        return max(0.0, self._shut - self.clock())
+
     async def enter(self, priority: int = 0, tokens: float = 0, since: float | None = None, run: str = "") -> None:
         """Wait for a turn. `priority`: low goes first. `tokens`: that the call may use. `since`: when it began to wait.
 

@@ -19,6 +19,23 @@ FEW = 3
 """With fewer calls of that size, all calls of that model and kind are asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands between a request and one model at this moment. `shut`: why its circuit lets nobody through, "" when it
+    does. `paused`: seconds that its server wants to be left alone. `inside`: calls of this process that run or wait there,
+    `elsewhere`: those of others. `places`: calls that its endpoint serves at once, None when it does not tell.
+    """
+
+    shut: str = ""
+    paused: float = 0.0
+    inside: int = 0
+    elsewhere: int = 0
+    places: int | None = None
+
+
+IDLE = Standing()
+
+
 @dataclass(slots=True)
 class Watch:
     """`busy`: climbs that stand at a model now, whether their call is queued, running or being judged."""

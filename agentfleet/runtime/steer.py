@@ -41,6 +41,7 @@ class Steer:
         budget = context.dispatcher.fleet.budget
         purse = await context.accounts.purse(budget, context.graph, context.pot, step.options.budget, paid)
         arranged = arrange(context.dispatcher, step, wanted, time.monotonic(), purse.share_left)
+        context.dispatcher.loads.refresh(arranged.ladder.models[place] for place in arranged.estimates)
         return cls(visit, wanted, arranged, purse)
 
     def begin(self) -> None:

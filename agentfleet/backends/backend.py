@@ -30,8 +30,8 @@ class Request:
     `skill`: the skill's name, for prefix caches and heads. `max_tokens`: bound of the answer.
     `timeout`: seconds for the call itself, or None. `deadline`: when run or step end, on `time.monotonic`; waiting for
     a turn counts against it. `priority`: low goes first; `run`: whose call it is, for fair turns. `params`: what the
-    rung adds (seed, top_p …). `listen`: told the answer as far as it is there, text or JSON data, some times a second
-    and from any thread, by backends that can.
+    rung adds (seed, top_p …). `listen`: told the answer as far as it is there, its text or its JSON data, some times a
+    second and from any thread, by backends that can.
     """
 
     prompt: Prompt

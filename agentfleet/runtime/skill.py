@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic_core import from_json
+
 from agentfleet.backends.backend import Backend, Completion, Request
 from agentfleet.errors import BackendError, MissingExtra, PlanError, StepFailed
 from agentfleet.fleet.model import Model
@@ -190,10 +192,12 @@ class _Climb:
 
     def _listen(self, model: str) -> Callable[[Any], None]:
         """Hands on what a backend tells while it writes, from whatever thread, on the loop of the run."""
-        path, emit = self.visit.path, self.visit.context.emit
+        path, emit, data = self.visit.path, self.visit.context.emit, self.output.kind != "text"
         loop, here = asyncio.get_running_loop(), threading.get_ident()
 
         def told(value: Any) -> None:
+            if data and isinstance(value, str):
+                value = _so_far(value)
             if threading.get_ident() == here:
                 emit(Writing(path, model, value))
                 return
@@ -315,3 +319,11 @@ def attempt_row(visit: Visit, attempt: Attempt) -> AttemptRow:
     body = canonical_json(attempt.to_json())
     outcome = attempt.outcome.value
     return AttemptRow(visit.path, visit.fingerprint, attempt.number, attempt.model, outcome, attempt.cost, body)
+
+
+def _so_far(text: str) -> Any:
+    """JSON that is being written, its last strings unfinished; None while there is nothing to read."""
+    try:
+        return from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return None

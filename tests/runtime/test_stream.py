@@ -185,5 +185,5 @@ def test_a_local_model_is_heard_while_it_writes(tmp_path: Path) -> None:
     (done,) = [event for event in events if isinstance(event, AttemptMade)]
     assert heard and {event.path for event in heard} == {"note"}
     final = json.loads(done.attempt.answer)["text"]
-    assert all(final.startswith(event.value.get("text", "")) for event in heard)
+    assert all(final.startswith((event.value or {}).get("text", "")) for event in heard)
     assert events.index(heard[-1]) < events.index(done)

@@ -12,8 +12,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from pydantic_core import from_json
-
 from agentfleet.backends import options
 from agentfleet.backends.backend import Completion, Request, Usage, least_certain
 from agentfleet.backends.llama_cpp import decode as decoding
@@ -113,13 +111,7 @@ class Answerer:
         listen = request.listen
         if listen is None:
             return None
-        data = request.output.kind != "text"
-
-        def tell(tokens: Sequence[int]) -> None:
-            text = decoding.text_so_far(self.weights, tokens)
-            listen(from_json(text, allow_partial="trailing-strings") if data else text)
-
-        return tell
+        return lambda tokens: listen(decoding.text_so_far(self.weights, tokens))
 
     def completion(self, request: Request, prompt: Sequence[int], writer: Writer) -> Completion:
         """What a writer that is over has written. Raises BackendError when its constraint was lost."""

@@ -78,14 +78,9 @@ def test_an_answer_is_heard_while_it_is_written(ask: Ask) -> None:
     assert len(heard) > 1
     assert all(done.text.startswith(text.rstrip()) for text in heard)
     assert heard == sorted(heard, key=len)
-    fields: list[dict[str, Any]] = []
-    done = ask(MAIL, Order, listen=fields.append)
-    whole = json.loads(done.text)
-    assert fields
-    for found in fields:
-        *firm, last = found.items() if found else [("", None)]
-        assert all(whole[name] == value for name, value in firm)  # the last one may be half written
-        assert last[0] in ("", *whole)
+    json_heard: list[str] = []
+    done = ask(MAIL, Order, listen=json_heard.append)
+    assert json_heard and all(done.text.startswith(text) for text in json_heard)
 
 
 def test_too_few_tokens_is_length(ask: Ask) -> None:

@@ -18,7 +18,7 @@ from agentfleet.backends.backend import Completion, Request, Usage, least_certai
 from agentfleet.backends.bounded import Unread, http_client
 from agentfleet.backends.decision_wire import OPTIONS, QUESTIONS, WIRES, Malformed, Told, Wire
 from agentfleet.backends.failures import Failures, Where
-from agentfleet.backends.instructed import headers, require, tokens
+from agentfleet.backends.instructed import check_key, headers, require, tokens
 from agentfleet.closed import Question
 from agentfleet.errors import BackendError, FleetError, Unavailable, nearest
 from agentfleet.schema import Invalid, strict_json
@@ -61,8 +61,7 @@ class Decisions:
             raise FleetError(
                 f"model {name!r}: params.wire {str(wire)[:40]!r} is no protocol{nearest(str(wire), WIRES)}"
             )
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
+        check_key(key, name)
         self.model = model
         self.name = name
         self.timeout = timeout

@@ -131,8 +131,7 @@ class Instructed(ABC):
         self.most_bytes = most_bytes
         self.base_url = _checked_url(base_url or self.default_url, name)
         self.hosted = urlsplit(self.base_url).hostname == urlsplit(self.default_url).hostname
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
+        check_key(key, name)
         if not key and base_url is None:
             raise MissingKey(f'model {name!r} needs a key: write key = "env:NAME" and set that variable')
         require(self.sdk, "instructor")
@@ -270,6 +269,12 @@ class Instructed(ABC):
     @abstractmethod
     def _read(self, response: Any) -> Reply | None:
         """What the response says; None when it is no completion at all."""
+
+
+def check_key(key: str, name: str) -> None:
+    """Raise FleetError for a key that no header could carry; the key is not shown."""
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise FleetError(f"model {name!r}: its key holds characters that no key has; set the variable again")
 
 
 def require(*modules: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from serve.endpoint import serve
 from servers.plain import PlainServer, Said
 from servers.protocol import ProtocolServer, good
 
-from agentfleet import Fleet, Model, ask, graph, summarise
-from agentfleet.ledger.open import open_ledger
+from agentfleet import Model, ask, graph, summarise
 from agentfleet.routing import health
 from agentfleet.routing.health import EVERY, MOST_CALLS, STALE, Loads
 from agentfleet.routing.watch import KEPT
@@ -193,19 +192,6 @@ def gist(mail: str) -> str:
 @graph
 def desk(mail: str) -> str:
     return gist(mail)
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Any]:
-    made: list[Session] = []
-
-    def opened(*models: Model) -> Session:
-        made.append(Session(Fleet(models), open_ledger(":memory:", tmp_path), tmp_path))
-        return made[-1]
-
-    yield opened
-    for one in made:
-        one.close()
 
 
 def chat(text: str) -> Said:

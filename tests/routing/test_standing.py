@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from servers.protocol import ProtocolServer, error, good
 
 from agentfleet import Fleet, Label, Model, ask, graph, summarise
-from agentfleet.ledger.open import open_ledger
 from agentfleet.prompt import Prompt
 from agentfleet.routing.arrange import arrange
 from agentfleet.routing.breaker import IN_A_ROW, Breaker
@@ -151,19 +148,6 @@ def test_what_keeps_a_model_back_is_explained() -> None:
 
 
 # -- whole runs --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Any]:
-    made: list[Session] = []
-
-    def opened(*models: Model) -> Session:
-        made.append(Session(Fleet(models), open_ledger(":memory:", tmp_path), tmp_path))
-        return made[-1]
-
-    yield opened
-    for one in made:
-        one.close()
 
 
 def asked(run: Any) -> list[tuple[str, str]]:

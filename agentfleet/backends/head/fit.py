@@ -25,7 +25,7 @@ from agentfleet.backends.head.corpus import (
     places_of,
     space_of,
 )
-from agentfleet.backends.head.features import Features, Floats, Ints
+from agentfleet.backends.head.features import Floats, Ints
 from agentfleet.backends.head.folds import deal
 from agentfleet.backends.head.held_out import Fitted, HeldOut, blend
 from agentfleet.backends.head.measure import Judged
@@ -147,7 +147,7 @@ class Fold:
         self.rest = corpus.part(np.setdiff1d(np.arange(len(corpus.labels)), held))
         self.fresh = corpus.part(held)
         self.taught = self.rest.taught()
-        self._features = Features.learn(self.rest.found)
+        self._features = self.rest.features
         self._parts = [(part, matrix_of(self._features, part.found)) for part in (self.taught, self.fresh)]
         if self.fresh.marked:
             worn = self.fresh.worn()
@@ -193,7 +193,7 @@ def _hold_out(corpus: Corpus, folds: Iterable[Fold], plan: Plan, second: bool = 
 
 
 def _fit(corpus: Corpus, plan: Plan) -> tuple[Space, csr_matrix, Floats, Floats]:
-    space = space_of(Features.learn(corpus.found), corpus, plan.dense)
+    space = space_of(corpus.features, corpus, plan.dense)
     taught = corpus.taught()
     columns = matrix_of(space.features, taught.found)
     points = Points.of(design_of(space, columns, taught))

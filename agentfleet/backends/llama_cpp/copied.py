@@ -15,7 +15,7 @@ from agentfleet.verbatim.folding import WITHOUT_BLANKS
 
 _WHOLE = re.compile(rf"[^\W{WITHOUT_BLANKS}-\U0010ffff]+(?:-[^\W{WITHOUT_BLANKS}-\U0010ffff]+)*|.", re.DOTALL)
 """A word with its hyphens, else one sign: what a copy takes whole or not at all."""
-_COMPACT: Final = {"whitespace_flexible": False}
+COMPACT: Final = {"whitespace_flexible": False}
 
 
 class Inexpressible(ValueError):
@@ -130,7 +130,7 @@ class _Lark:
 
     def _json(self, part: Mapping[str, Any]) -> str:
         own = self._reached(part)
-        whole = {**bound_numbers(dict(part)), "x-guidance": _COMPACT}
+        whole = {**bound_numbers(dict(part)), "x-guidance": COMPACT}
         if own:
             whole["$defs"] = {name: bound_numbers(self.definitions[name]) for name in own}
         return self.rule(f"%json {json.dumps(whole, ensure_ascii=False)}")

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from agentfleet.backends.llama_cpp.copied import Inexpressible, holds_copies, lark_of, without_copies
+from agentfleet.backends.llama_cpp.copied import COMPACT, Inexpressible, holds_copies, lark_of, without_copies
 from agentfleet.backends.llama_cpp.native import Logits, Weights, library
 from agentfleet.backends.llama_cpp.numbers import bound_numbers
 from agentfleet.backends.llama_cpp.one_of import exclusive
@@ -28,8 +28,6 @@ LEXER_FUEL: Final = 1_000_000
 GRAMMAR_SYMBOLS: Final = 500_000
 LEXER_STATES: Final = 100_000
 """Bounds of llguidance: work to build the lexer, size of the grammar, states (some 2 kB each) while decoding."""
-
-_COMPACT: Final = {"whitespace_flexible": False}
 
 
 class Unfit(BackendError):
@@ -154,7 +152,7 @@ def grammar_of(output_type: Any) -> str:
     llguidance = library("llguidance")
     term = dsl.python_types_to_terms(output_type)
     if isinstance(term, dsl.JsonSchema):
-        return str(llguidance.LLMatcher.grammar_from_json_schema(term.schema, defaults=_COMPACT))
+        return str(llguidance.LLMatcher.grammar_from_json_schema(term.schema, defaults=COMPACT))
     if isinstance(term, dsl.CFG):
         return str(llguidance.grammar_from("lark", term.definition))
     return str(llguidance.grammar_from("regex", dsl.to_regex(term)))
@@ -201,9 +199,9 @@ def grammar_of_schema(schema: str) -> str:
         whole = exclusive(json.loads(schema))
         if holds_copies(whole):
             return _copying(whole)
-        spec = matcher.grammar_from_json_schema(bound_numbers(whole), defaults=_COMPACT)
+        spec = matcher.grammar_from_json_schema(bound_numbers(whole), defaults=COMPACT)
         unfit = matcher.validate_grammar(spec)
-        return str(matcher.grammar_from_json_schema(whole, defaults=_COMPACT) if unfit else spec)
+        return str(matcher.grammar_from_json_schema(whole, defaults=COMPACT) if unfit else spec)
     except (invalid, ValueError, RecursionError, TypeError, AttributeError) as error:  # not all keywords are validated
         raise Unfit(f"this is no JSON Schema that a model can be held to: {_first_line(str(error))}") from error
 
@@ -229,5 +227,5 @@ def compact(spec: str) -> str:
         return spec
     for part in parts:
         schema = bound_numbers(exclusive(part["json_schema"]))
-        part["json_schema"] = {**schema, "x-guidance": {**_COMPACT, **schema.get("x-guidance", {})}}
+        part["json_schema"] = {**schema, "x-guidance": {**COMPACT, **schema.get("x-guidance", {})}}
     return json.dumps(data)
